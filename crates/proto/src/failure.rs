@@ -1,0 +1,160 @@
+//! Why a way did not work, told apart as finely as a reader or the route choice can use it.
+
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+
+/// The ways to get one request answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Route {
+    /// The own store.
+    #[n(0)]
+    Local,
+    /// The origin itself.
+    #[n(1)]
+    Direct,
+    /// Copies that known nodes hold.
+    #[n(2)]
+    Swarm,
+    /// An injector fetches and signs.
+    #[n(3)]
+    Injector,
+    /// End-to-end bytes through another node's exit.
+    #[n(4)]
+    Tunnel,
+}
+
+impl Route {
+    /// All routes, in the order in which they are listed.
+    pub const ALL: [Self; 5] =
+        [Self::Local, Self::Direct, Self::Swarm, Self::Injector, Self::Tunnel];
+
+    /// The name used in the `Busel-Route` header, in reports and in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Direct => "direct",
+            Self::Swarm => "swarm",
+            Self::Injector => "injector",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why one try of one route failed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum Failure {
+    /// The store has no copy.
+    #[n(0)]
+    NoCopy,
+    /// The resolver says that the name does not exist.
+    #[n(1)]
+    NameUnknown,
+    /// The resolver did not answer or failed.
+    #[n(2)]
+    NameUnanswered,
+    /// The resolver gave an address that can't be the site's: loopback, private, or a known lie.
+    #[n(3)]
+    NamePoisoned,
+    /// The connection was refused.
+    #[n(4)]
+    Refused,
+    /// No way to the address.
+    #[n(5)]
+    Unreachable,
+    /// The connection was cut by a reset, as filters do on a name that they know.
+    #[n(6)]
+    Reset,
+    /// Nothing came for as long as this way is given.
+    #[n(7)]
+    Silent,
+    /// The server showed a certificate that is not the site's.
+    #[n(8)]
+    ForgedCertificate,
+    /// A page of the censor instead of the site's.
+    #[n(9)]
+    BlockPage,
+    /// The body stopped coming.
+    #[n(10)]
+    Stalled,
+    /// The body broke off before its end.
+    #[n(11)]
+    CutOff,
+    /// What came is not signed as it must be.
+    #[n(12)]
+    NotAuthentic(#[n(0)] String),
+    /// No node that could serve this way is known.
+    #[n(13)]
+    NobodyKnown,
+    /// Nobody that was asked has it.
+    #[n(14)]
+    NobodyHasIt,
+    /// A node was asked and refused, with its reason.
+    #[n(15)]
+    Declined(#[n(0)] String),
+    /// The bytes at hand can't be continued by this way without splicing two versions.
+    #[n(16)]
+    CannotResume,
+    /// The site's or node's answer breaks the protocol.
+    #[n(17)]
+    Protocol(#[n(0)] String),
+    /// The reader's settings forbid this way.
+    #[n(18)]
+    NotAllowed(#[n(0)] String),
+}
+
+impl Failure {
+    /// Whether this is how a censor looks, rather than a fault of the site or of a node.
+    pub fn looks_censored(&self) -> bool {
+        matches!(
+            self,
+            Self::NamePoisoned
+                | Self::Reset
+                | Self::Silent
+                | Self::ForgedCertificate
+                | Self::BlockPage
+                | Self::Stalled
+        )
+    }
+
+    /// Whether it says nothing about the way itself, so that the memory must not count it.
+    pub fn is_neutral(&self) -> bool {
+        matches!(
+            self,
+            Self::NoCopy | Self::NobodyKnown | Self::NobodyHasIt | Self::CannotResume
+                | Self::NotAllowed(_)
+        )
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCopy => f.write_str("no copy on this device"),
+            Self::NameUnknown => f.write_str("the name does not exist, says the resolver"),
+            Self::NameUnanswered => f.write_str("the resolver did not answer"),
+            Self::NamePoisoned => f.write_str("the resolver gave a false address"),
+            Self::Refused => f.write_str("the connection was refused"),
+            Self::Unreachable => f.write_str("the address can't be reached"),
+            Self::Reset => f.write_str("the connection was cut by a reset"),
+            Self::Silent => f.write_str("nothing came back"),
+            Self::ForgedCertificate => f.write_str("the certificate is not the site's"),
+            Self::BlockPage => f.write_str("a censor's page came instead of the site's"),
+            Self::Stalled => f.write_str("the answer stopped coming"),
+            Self::CutOff => f.write_str("the answer broke off"),
+            Self::NotAuthentic(why) => write!(f, "not authentic: {why}"),
+            Self::NobodyKnown => f.write_str("no node that could help is known"),
+            Self::NobodyHasIt => f.write_str("no known node has a copy"),
+            Self::Declined(why) => write!(f, "a node declined: {why}"),
+            Self::CannotResume => f.write_str("the rest can't be had without mixing two versions"),
+            Self::Protocol(why) => write!(f, "the answer makes no sense: {why}"),
+            Self::NotAllowed(why) => write!(f, "not allowed: {why}"),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The rules of Busel, and nothing else: what a record is, who may sign it, which route starts
+//! when, what may be shared, what a frame on the wire looks like.
+//!
+//! Everything here is pure. Time, chance and bytes are arguments: a machine takes
+//! `handle(input, now)` and is then drained with `poll()` until it says when it wants to be called
+//! again; a sealed request takes its randomness as 32 bytes. There is no clock, socket, file,
+//! thread or random number generator in this crate, and `clippy.toml` beside it keeps it so. What
+//! copies bytes or waits lives in `busel-net` and `busel-node`.
+//!
+//! Read in this order:
+//!
+//! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
+//! * requests: [`page`], [`sites`], [`freshness`], [`flight`]
+//! * choosing: [`failure`], [`memory`], [`race`], [`evict`]
+//! * the wire: [`message`], [`sealed`]
+
+pub mod blob;
+pub mod cbor;
+pub mod cert;
+pub mod evict;
+pub mod failure;
+pub mod flight;
+pub mod freshness;
+pub mod id;
+pub mod invite;
+pub mod memory;
+pub mod message;
+pub mod page;
+pub mod race;
+pub mod sealed;
+pub mod signed;
+pub mod sites;
+pub mod snapshot;
+pub mod time;

@@ -1,0 +1,260 @@
+//! What worked lately, for which site, on this network: a memory with decay that orders the routes
+//! and says how long to wait for one before the next is started.
+//!
+//! No fixed seconds: a way that is known to answer in 80 ms is hedged at its own 95th percentile,
+//! and one that was reset a minute ago is not waited for at all.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::failure::{Failure, Route};
+use crate::page::HostName;
+use crate::time::Tick;
+
+/// Samples of the time to a head that are kept per site and route.
+const SAMPLES: usize = 32;
+/// Sites remembered on one network; the one untouched for longest goes first.
+const MAX_SITES: usize = 4096;
+/// After this long half of a failure's weight is forgotten.
+const HALF_LIFE: Duration = Duration::from_secs(10 * 60);
+/// From this weight on a route counts as broken and is tried only beside or after others.
+const BROKEN: f64 = 0.5;
+/// Hedging is never faster than this: below it, two tries cost more than the wait.
+const LEAST_WAIT: Duration = Duration::from_millis(30);
+/// … and never slower.
+const MOST_WAIT: Duration = Duration::from_secs(3);
+
+/// When to start a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The route.
+    pub route: Route,
+    /// How long after it was started the next one is, if no head has come.
+    pub patience: Duration,
+}
+
+/// What is remembered of one network.
+#[derive(Debug, Default)]
+pub struct Memory {
+    sites: BTreeMap<HostName, Entry>,
+    /// All sites together: what is assumed of one never seen.
+    any: [Ways; 5],
+    touches: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    ways: [Ways; 5],
+    touched: u64,
+}
+
+/// How one route did.
+#[derive(Debug, Default)]
+struct Ways {
+    heads: VecDeque<Duration>,
+    failures: f64,
+    at: Tick,
+    last: Option<Failure>,
+}
+
+impl Memory {
+    /// Notes that a head came after `took`.
+    pub fn worked(&mut self, site: &HostName, route: Route, took: Duration, now: Tick) {
+        self.entry(site).ways[route as usize].worked(took, now);
+        self.any[route as usize].worked(took, now);
+    }
+
+    /// Notes a failure. Those that say nothing about the way are not counted, and a refusal by
+    /// one site is not held against the way to others.
+    pub fn failed(&mut self, site: &HostName, route: Route, failure: &Failure, now: Tick) {
+        if !failure.is_neutral() {
+            self.entry(site).ways[route as usize].failed(failure, now);
+        }
+    }
+
+    /// Orders `routes` for `site`: the quickest that is not broken first, broken ones last. The
+    /// given order decides between routes of which nothing is known.
+    pub fn plan(&self, site: &HostName, routes: &[Route], now: Tick) -> Vec<Step> {
+        let mut ranked: Vec<_> = routes
+            .iter()
+            .enumerate()
+            .map(|(given, route)| {
+                let broken = self.is_broken(site, *route, now);
+                let expected = self.expected(site, *route);
+                // Copies nearby are asked before the open web only if that was quicker by far.
+                (broken, bucket(expected), given, *route)
+            })
+            .collect();
+        ranked.sort_unstable();
+        ranked
+            .into_iter()
+            .map(|(broken, _, _, route)| {
+                let patience = if broken { Duration::ZERO } else { self.patience(site, route) };
+                Step { route, patience }
+            })
+            .collect()
+    }
+
+    /// Whether `route` failed for `site` so lately that it is not worth waiting for.
+    pub fn is_broken(&self, site: &HostName, route: Route, now: Tick) -> bool {
+        self.sites.get(site).is_some_and(|e| e.ways[route as usize].weight(now) >= BROKEN)
+    }
+
+    /// The last failure of `route` for `site`, while it still counts.
+    pub fn last_failure(&self, site: &HostName, route: Route, now: Tick) -> Option<&Failure> {
+        let way = &self.sites.get(site)?.ways[route as usize];
+        (way.weight(now) >= BROKEN).then_some(way.last.as_ref()).flatten()
+    }
+
+    /// Forgets everything: the device is on another network now.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn expected(&self, site: &HostName, route: Route) -> Duration {
+        self.percentile(site, route, 50).unwrap_or_else(|| prior(route))
+    }
+
+    fn patience(&self, site: &HostName, route: Route) -> Duration {
+        let p95 = self.percentile(site, route, 95).unwrap_or_else(|| prior(route));
+        p95.clamp(LEAST_WAIT, MOST_WAIT)
+    }
+
+    fn percentile(&self, site: &HostName, route: Route, percent: usize) -> Option<Duration> {
+        self.sites
+            .get(site)
+            .and_then(|e| e.ways[route as usize].percentile(percent))
+            .or_else(|| self.any[route as usize].percentile(percent))
+    }
+
+    fn entry(&mut self, site: &HostName) -> &mut Entry {
+        self.touches += 1;
+        if self.sites.len() >= MAX_SITES && !self.sites.contains_key(site) {
+            let oldest = self.sites.iter().min_by_key(|(_, e)| e.touched).map(|(h, _)| h.clone());
+            if let Some(oldest) = oldest {
+                self.sites.remove(&oldest);
+            }
+        }
+        let entry = self.sites.entry(site.clone()).or_default();
+        entry.touched = self.touches;
+        entry
+    }
+}
+
+impl Ways {
+    fn worked(&mut self, took: Duration, now: Tick) {
+        if self.heads.len() == SAMPLES {
+            self.heads.pop_front();
+        }
+        self.heads.push_back(took);
+        self.failures = 0.0;
+        self.last = None;
+        self.at = now;
+    }
+
+    fn failed(&mut self, failure: &Failure, now: Tick) {
+        self.failures = (self.weight(now) + 1.0).min(8.0);
+        self.last = Some(failure.clone());
+        self.at = now;
+    }
+
+    fn weight(&self, now: Tick) -> f64 {
+        self.failures * 0.5_f64.powf((now - self.at).as_secs_f64() / HALF_LIFE.as_secs_f64())
+    }
+
+    fn percentile(&self, percent: usize) -> Option<Duration> {
+        let mut sorted: Vec<_> = self.heads.iter().copied().collect();
+        sorted.sort_unstable();
+        let at = (sorted.len() * percent).div_ceil(100).checked_sub(1)?;
+        sorted.get(at).copied()
+    }
+}
+
+/// What is assumed of a route before anything was seen.
+fn prior(route: Route) -> Duration {
+    Duration::from_millis(match route {
+        Route::Local => 5,
+        Route::Direct => 500,
+        Route::Swarm => 600,
+        Route::Injector => 900,
+        Route::Tunnel => 900,
+    })
+}
+
+/// Expected times in steps of doubling, so that a few milliseconds do not flip the order.
+fn bucket(expected: Duration) -> u32 {
+    u64::try_from(expected.as_millis()).unwrap_or(u64::MAX).max(1).ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    const WEB: [Route; 3] = [Route::Direct, Route::Swarm, Route::Injector];
+
+    fn site() -> HostName {
+        HostName::parse("news.example").unwrap()
+    }
+
+    fn order(memory: &Memory, now: Tick) -> Vec<Route> {
+        memory.plan(&site(), &WEB, now).into_iter().map(|s| s.route).collect()
+    }
+
+    #[test]
+    fn the_given_order_stands_until_something_is_known() {
+        assert_eq!(order(&Memory::default(), Tick(0)), WEB);
+    }
+
+    #[test]
+    fn a_blocked_way_goes_last_and_is_not_waited_for() {
+        let mut memory = Memory::default();
+        memory.failed(&site(), Route::Direct, &Failure::Reset, Tick(0));
+        let plan = memory.plan(&site(), &WEB, Tick(0) + MS(1000));
+        assert_eq!(plan[2], Step { route: Route::Direct, patience: Duration::ZERO });
+        let other = HostName::parse("other.example").unwrap();
+        assert_eq!(memory.plan(&other, &WEB, Tick(0))[0].route, Route::Direct);
+    }
+
+    #[test]
+    fn a_block_is_forgotten_in_time() {
+        let mut memory = Memory::default();
+        memory.failed(&site(), Route::Direct, &Failure::Reset, Tick(0));
+        assert_eq!(order(&memory, Tick(0) + HALF_LIFE + MS(1000)), WEB);
+        assert_eq!(memory.last_failure(&site(), Route::Direct, Tick(0)), Some(&Failure::Reset));
+    }
+
+    #[test]
+    fn patience_is_the_ways_own_95th_percentile() {
+        let mut memory = Memory::default();
+        for took in 1..=20 {
+            memory.worked(&site(), Route::Direct, MS(took * 10), Tick(0));
+        }
+        assert_eq!(memory.plan(&site(), &WEB, Tick(0))[0].patience, MS(190));
+    }
+
+    #[test]
+    fn a_much_quicker_way_goes_first() {
+        let mut memory = Memory::default();
+        memory.worked(&site(), Route::Direct, MS(900), Tick(0));
+        memory.worked(&site(), Route::Swarm, MS(20), Tick(0));
+        assert_eq!(order(&memory, Tick(0))[0], Route::Swarm);
+    }
+
+    #[test]
+    fn a_missing_copy_is_not_held_against_the_swarm() {
+        let mut memory = Memory::default();
+        memory.failed(&site(), Route::Swarm, &Failure::NobodyHasIt, Tick(0));
+        assert!(!memory.is_broken(&site(), Route::Swarm, Tick(0)));
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut memory = Memory::default();
+        for n in 0..MAX_SITES + 10 {
+            let host = HostName::parse(&format!("h{n}.example")).unwrap();
+            memory.worked(&host, Route::Direct, MS(1), Tick(0));
+        }
+        assert_eq!(memory.sites.len(), MAX_SITES);
+    }
+}

@@ -1,0 +1,190 @@
+//! What nodes say to each other inside the encrypted connection.
+//!
+//! One QUIC stream carries one exchange. It opens with an [`Ask`] and is answered by an [`Answer`];
+//! each is a frame: the length as four bytes, big-endian, then deterministic CBOR. What follows the
+//! answer depends on the ask and is said at its variant.
+
+use minicbor::{Decode, Encode};
+
+use crate::blob::{MAX_ENCODED_WINDOW, MAX_LEN};
+use crate::cbor::{self, CborError};
+use crate::cert::Revocation;
+use crate::failure::Failure;
+use crate::id::{Hash, SnapshotKey};
+use crate::page::HostName;
+use crate::signed::Signed;
+use crate::snapshot::SignedSnapshot;
+
+/// The ALPN of a connection. One for all exchanges: with one connection, a pair of nodes shakes
+/// hands once, and no protocol in use can be told from outside.
+pub const ALPN: &[u8] = b"busel/1";
+
+/// The largest frame of an ask or an answer.
+pub const MAX_FRAME: usize = 256 * 1024;
+
+/// Opens a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Ask {
+    /// `fetch/1`: your newest snapshot under this key, and its body from this byte on.
+    /// Answered by `Found` and the body's windows, each `u32` length and bytes, as
+    /// [`crate::blob::window_after`] cuts them from `from`; or by `Nothing`.
+    #[n(0)]
+    Fetch {
+        /// The key.
+        #[n(0)]
+        key: SnapshotKey,
+        /// First byte of the body that is wanted; `None` for the head alone.
+        #[n(1)]
+        from: Option<u64>,
+        /// Only this body will do: the asker has its first part.
+        #[n(2)]
+        root: Option<Hash>,
+    },
+    /// `blobs/1`: these bytes of a blob. Answered by `Open` and windows, or `Nothing`.
+    #[n(1)]
+    Blob {
+        /// Its root.
+        #[n(0)]
+        root: Hash,
+        /// Its length.
+        #[n(1)]
+        len: u64,
+        /// First byte.
+        #[n(2)]
+        from: u64,
+        /// One past the last byte.
+        #[n(3)]
+        to: u64,
+    },
+    /// `inject/1`: a sealed request, see [`crate::sealed`]. Answered by `Open` and the sealed
+    /// response, or `Declined`.
+    #[n(2)]
+    Inject {
+        /// The envelope.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        envelope: Vec<u8>,
+    },
+    /// `tunnel/1`: a TCP connection to this host. Answered by `Open` and then its bytes both ways,
+    /// or `Declined`.
+    #[n(3)]
+    Tunnel {
+        /// Host name or address.
+        #[n(0)]
+        host: HostName,
+        /// Port.
+        #[n(1)]
+        port: u16,
+    },
+}
+
+/// The first frame back.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Answer {
+    /// Here it is.
+    #[n(0)]
+    Found {
+        /// The snapshot.
+        #[n(0)]
+        snapshot: SignedSnapshot,
+        /// The newest revocation of its root that the answering node knows, so that revocations
+        /// travel with the content.
+        #[n(1)]
+        revocation: Option<Signed<Revocation>>,
+    },
+    /// I have no such thing.
+    #[n(1)]
+    Nothing,
+    /// Go on.
+    #[n(2)]
+    Open,
+    /// I have, or could, but will not, for this reason.
+    #[n(3)]
+    Declined {
+        /// Why.
+        #[n(0)]
+        failure: Failure,
+    },
+}
+
+macro_rules! framed {
+    ($kind:ident) => {
+        impl $kind {
+            /// The frame: length and CBOR.
+            pub fn to_frame(&self) -> Vec<u8> {
+                frame(&cbor::to_vec(self))
+            }
+
+            /// Reads the CBOR of a frame, without its length.
+            pub fn from_frame(body: &[u8]) -> Result<Self, CborError> {
+                cbor::from_slice(body, MAX_FRAME)
+            }
+        }
+    };
+}
+framed!(Ask);
+framed!(Answer);
+
+impl Ask {
+    /// Whether numbers in it are within bounds; what is not is declined before anything is read.
+    pub fn is_sane(&self) -> bool {
+        match self {
+            Self::Fetch { from, .. } => from.is_none_or(|from| from <= MAX_LEN),
+            Self::Blob { len, from, to, .. } => from < to && to <= len && *len <= MAX_LEN,
+            Self::Inject { envelope } => envelope.len() <= crate::sealed::MAX_ENVELOPE,
+            Self::Tunnel { port, .. } => *port != 0,
+        }
+    }
+}
+
+/// Puts the length before `body`.
+pub fn frame(body: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(body.len()).expect("a frame is far below 4 GiB");
+    let mut out = Vec::with_capacity(4 + body.len());
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(body);
+    out
+}
+
+/// The length that a frame header gives, if it is within `max`.
+pub fn frame_len(header: [u8; 4], max: usize) -> Result<usize, CborError> {
+    match usize::try_from(u32::from_be_bytes(header)) {
+        Ok(len) if len <= max => Ok(len),
+        Ok(len) => Err(CborError::TooLong { len, max }),
+        Err(_) => Err(CborError::TooLong { len: usize::MAX, max }),
+    }
+}
+
+/// The largest frame of a window.
+pub const MAX_WINDOW_FRAME: usize = MAX_ENCODED_WINDOW;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asks_survive_the_wire() {
+        let asks = [
+            Ask::Fetch { key: SnapshotKey([1; 32]), from: Some(5), root: None },
+            Ask::Fetch { key: SnapshotKey([1; 32]), from: None, root: Some(Hash([2; 32])) },
+            Ask::Blob { root: Hash([1; 32]), len: 10, from: 0, to: 10 },
+            Ask::Inject { envelope: vec![1, 2, 3] },
+            Ask::Tunnel { host: HostName::parse("news.example").unwrap(), port: 443 },
+        ];
+        for ask in asks {
+            assert!(ask.is_sane());
+            let frame = ask.to_frame();
+            let len = frame_len(frame[..4].try_into().unwrap(), MAX_FRAME).unwrap();
+            assert_eq!(len, frame.len() - 4);
+            assert_eq!(Ask::from_frame(&frame[4..]), Ok(ask));
+        }
+    }
+
+    #[test]
+    fn lying_lengths_are_refused() {
+        assert!(frame_len([255; 4], MAX_FRAME).is_err());
+        assert!(!Ask::Blob { root: Hash([0; 32]), len: 5, from: 3, to: 9 }.is_sane());
+        assert!(!Ask::Blob { root: Hash([0; 32]), len: 1 << 50, from: 3, to: 9 }.is_sane());
+        assert!(Ask::from_frame(&[0xff; 20]).is_err());
+        assert!(Ask::from_frame(&[]).is_err());
+    }
+}
