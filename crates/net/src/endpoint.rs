@@ -1,0 +1,348 @@
+//! A node's presence in the network: who it is, its wires, its connections.
+//!
+//! iroh carries us: QUIC between authenticated keys. It is built from its minimal preset, with no
+//! relay but our own, no address lookup, no resolver, no port mapping and no captive-portal probe,
+//! so that it contacts nobody whom it was not given. One connection per peer is kept and used both
+//! ways, for all exchanges.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use busel_proto::id::PeerId;
+use busel_proto::message::ALPN;
+use futures_util::future::BoxFuture;
+use iroh::dns::{DnsError, DnsResolver, Resolver};
+use iroh::endpoint::{
+    NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, presets,
+};
+use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::finder::Finder;
+use crate::wire::{Contact, Wire, WireError};
+
+/// Connecting to a peer takes at most this long.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// Peers whose connection state is kept.
+const MAX_PEERS: usize = 4096;
+/// Streams that one peer may have open towards us.
+const MAX_STREAMS: u32 = 256;
+/// New connections waiting to be taken by the node.
+const ACCEPT_QUEUE: usize = 64;
+
+/// Why there is no endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A wire can't be set up.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The endpoint can't be bound.
+    #[error("the network endpoint can't start: {0}")]
+    Endpoint(String),
+}
+
+/// Why no stream to a peer could be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// No address of the peer is known that one of our wires can use.
+    #[error("no way to this node is known")]
+    NoWay,
+    /// The peer did not answer.
+    #[error("the node did not answer: {0}")]
+    Unreachable(String),
+}
+
+/// A connection to a peer, either side's.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    inner: iroh::endpoint::Connection,
+}
+
+/// A stream of bytes both ways.
+#[derive(Debug)]
+pub struct Stream {
+    /// What we send.
+    pub send: SendStream,
+    /// What comes.
+    pub recv: RecvStream,
+}
+
+impl Connection {
+    /// Who is at the other end, proven by its key.
+    pub fn peer(&self) -> PeerId {
+        PeerId(*self.inner.remote_id().as_bytes())
+    }
+
+    /// Opens a stream.
+    pub async fn open(&self) -> Result<Stream, OpenError> {
+        let opened = self.inner.open_bi().await;
+        let (send, recv) = opened.map_err(|e| OpenError::Unreachable(e.to_string()))?;
+        Ok(Stream { send, recv })
+    }
+
+    /// The next stream that the peer opens; `None` once the connection is closed.
+    pub async fn accept(&self) -> Option<Stream> {
+        let (send, recv) = self.inner.accept_bi().await.ok()?;
+        Some(Stream { send, recv })
+    }
+
+    fn is_open(&self) -> bool {
+        self.inner.close_reason().is_none()
+    }
+}
+
+/// A node's presence in the network. Cheap to clone; [`Endpoint::close`] ends it.
+#[derive(Debug, Clone)]
+pub struct Endpoint(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    endpoint: iroh::Endpoint,
+    wires: Vec<Arc<dyn Wire>>,
+    finders: Vec<Arc<dyn Finder>>,
+    contacts: Mutex<BTreeMap<PeerId, Contact>>,
+    /// The lock of a peer is held while it is being connected to, so that it is once.
+    peers: Mutex<HashMap<PeerId, Slot>>,
+    queue: mpsc::Sender<Connection>,
+    incoming: AsyncMutex<mpsc::Receiver<Connection>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+type Slot = Arc<AsyncMutex<Option<Connection>>>;
+
+impl Endpoint {
+    /// Starts an endpoint with this identity, these wires and finders.
+    pub async fn bind(
+        identity: [u8; 32],
+        wires: Vec<Arc<dyn Wire>>,
+        finders: Vec<Arc<dyn Finder>>,
+    ) -> Result<Self, BindError> {
+        let transport = QuicTransportConfig::builder()
+            .max_concurrent_bidi_streams(MAX_STREAMS.into())
+            .max_concurrent_uni_streams(0u8.into())
+            .build();
+        let mut report = NetReportConfig::minimal();
+        // The probes by which iroh chooses its home relay go to relays that we were given only.
+        report.https_probes = true;
+        let mut builder = iroh::Endpoint::builder(presets::Minimal)
+            .clear_ip_transports()
+            .clear_relay_transports()
+            .clear_address_lookup()
+            .secret_key(SecretKey::from_bytes(&identity))
+            .alpns(vec![ALPN.to_vec()])
+            .transport_config(transport)
+            .dns_resolver(DnsResolver::custom(NoResolver))
+            .portmapper_config(PortmapperConfig::Disabled)
+            .net_report_config(report);
+        for wire in &wires {
+            builder = wire.set_up(builder)?;
+        }
+        let endpoint = builder.bind().await.map_err(|e| BindError::Endpoint(e.to_string()))?;
+        let (queue, incoming) = mpsc::channel(ACCEPT_QUEUE);
+        let inner = Arc::new(Inner {
+            endpoint,
+            wires,
+            finders,
+            contacts: Mutex::default(),
+            peers: Mutex::default(),
+            queue,
+            incoming: AsyncMutex::new(incoming),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let accepting = inner.clone();
+        inner.tasks.spawn(async move { accepting.accept_all().await });
+        let this = Self(inner);
+        this.find().await;
+        Ok(this)
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> PeerId {
+        PeerId(*self.0.endpoint.id().as_bytes())
+    }
+
+    /// The UDP addresses it listens on; none without the plain wire.
+    pub fn local_addrs(&self) -> Vec<std::net::SocketAddr> {
+        self.0.endpoint.bound_sockets()
+    }
+
+    /// Asks all finders for nodes and learns of them.
+    pub async fn find(&self) {
+        for finder in &self.0.finders {
+            for contact in finder.find().await {
+                self.learn(contact).await;
+            }
+        }
+    }
+
+    /// Learns where a node may be reached.
+    pub async fn learn(&self, contact: Contact) {
+        if contact.peer == self.id() {
+            return;
+        }
+        for wire in &self.0.wires {
+            for url in wire.learn(&contact) {
+                let config = Arc::new(RelayConfig::new(url.clone(), None));
+                self.0.endpoint.insert_relay(url, config).await;
+            }
+        }
+        let mut contacts = lock(&self.0.contacts);
+        if contacts.len() < MAX_PEERS || contacts.contains_key(&contact.peer) {
+            contacts.insert(contact.peer, contact);
+        }
+    }
+
+    /// The nodes it knows where to reach, by id.
+    pub fn contacts(&self) -> Vec<Contact> {
+        lock(&self.0.contacts).values().cloned().collect()
+    }
+
+    /// The peers it is connected to now.
+    pub fn connected(&self) -> Vec<PeerId> {
+        let open = |slot: &Slot| {
+            slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(Connection::is_open))
+        };
+        lock(&self.0.peers).iter().filter(|(_, s)| open(s)).map(|(peer, _)| *peer).collect()
+    }
+
+    /// Opens a stream to `peer` on the connection there is, or on a new one.
+    pub async fn open(&self, peer: &PeerId) -> Result<Stream, OpenError> {
+        let slot = self.0.slot(*peer);
+        let mut held = slot.lock().await;
+        if let Some(connection) = held.as_ref().filter(|c| c.is_open()).cloned() {
+            drop(held);
+            if let Ok(stream) = connection.open().await {
+                return Ok(stream);
+            }
+            held = slot.lock().await;
+        }
+        let connection = self.connect(peer).await?;
+        *held = Some(connection.clone());
+        drop(held);
+        connection.open().await
+    }
+
+    /// The next connection on which a peer may open streams: one that it made, or one that we did.
+    /// `None` once the endpoint is closed.
+    pub async fn accept(&self) -> Option<Connection> {
+        let mut incoming = self.0.incoming.lock().await;
+        tokio::select! {
+            () = self.0.stop.cancelled() => None,
+            connection = incoming.recv() => connection,
+        }
+    }
+
+    /// Closes all connections and waits until the peers were told.
+    pub async fn close(&self) {
+        self.0.stop.cancel();
+        self.0.endpoint.close().await;
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    async fn connect(&self, peer: &PeerId) -> Result<Connection, OpenError> {
+        let contact = lock(&self.0.contacts).get(peer).cloned().ok_or(OpenError::NoWay)?;
+        let addrs: Vec<_> = self.0.wires.iter().flat_map(|w| w.addresses(&contact)).collect();
+        if addrs.is_empty() {
+            return Err(OpenError::NoWay);
+        }
+        let id = EndpointId::from_bytes(&peer.0).map_err(|_| OpenError::NoWay)?;
+        let addr = EndpointAddr::from_parts(id, addrs);
+        let connecting = self.0.endpoint.connect(addr, ALPN);
+        let result = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
+            Ok(Ok(inner)) => Ok(Connection { inner }),
+            Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
+            Err(_) => Err(OpenError::Unreachable("no answer in time".into())),
+        };
+        for finder in &self.0.finders {
+            finder.tried(&contact, result.is_ok());
+        }
+        if let Ok(connection) = &result {
+            // Served like one that was made to us. A node that takes no connections serves nobody.
+            let _ = self.0.queue.try_send(connection.clone());
+        }
+        result
+    }
+}
+
+impl Inner {
+    fn slot(&self, peer: PeerId) -> Slot {
+        let mut peers = lock(&self.peers);
+        if peers.len() >= MAX_PEERS && !peers.contains_key(&peer) {
+            // Slots of closed connections are only there to be used again.
+            peers.retain(|_, slot| {
+                slot.try_lock().map_or(true, |held| held.as_ref().is_some_and(Connection::is_open))
+            });
+        }
+        peers.entry(peer).or_default().clone()
+    }
+
+    async fn accept_all(&self) {
+        loop {
+            let incoming = tokio::select! {
+                () = self.stop.cancelled() => return,
+                incoming = self.endpoint.accept() => incoming,
+            };
+            let Some(incoming) = incoming else { return };
+            let queue = self.queue.clone();
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move {
+                let shaking = tokio::time::timeout(CONNECT_LIMIT, incoming);
+                let shaken = tokio::select! {
+                    () = stop.cancelled() => return,
+                    shaken = shaking => shaken,
+                };
+                match shaken {
+                    Ok(Ok(inner)) => {
+                        let _ = queue.send(Connection { inner }).await;
+                    }
+                    Ok(Err(error)) => debug!(%error, "a handshake failed"),
+                    Err(_) => debug!("a handshake took too long"),
+                }
+            });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Resolves nothing: relays are named by tickets, peers by keys.
+#[derive(Debug)]
+struct NoResolver;
+
+type Lookup<T> = BoxFuture<'static, Result<iroh::dns::BoxIter<T>, DnsError>>;
+
+impl Resolver for NoResolver {
+    fn lookup_ipv4(&self, _: String) -> Lookup<std::net::Ipv4Addr> {
+        refuse()
+    }
+
+    fn lookup_ipv6(&self, _: String) -> Lookup<std::net::Ipv6Addr> {
+        refuse()
+    }
+
+    fn lookup_txt(&self, _: String) -> Lookup<iroh::dns::TxtRecordData> {
+        refuse()
+    }
+
+    fn clear_cache(&self) {}
+
+    fn reset(&self) -> Box<dyn Resolver> {
+        Box::new(Self)
+    }
+}
+
+fn refuse<T: Send + 'static>() -> Lookup<T> {
+    Box::pin(async {
+        let nothing: iroh::dns::BoxIter<T> = Box::new(std::iter::empty());
+        Ok(nothing)
+    })
+}

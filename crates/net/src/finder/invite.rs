@@ -1,0 +1,42 @@
+//! The finder `Invite`: nodes that an invite names.
+
+use busel_proto::invite::Invite;
+use futures_util::future::{BoxFuture, FutureExt};
+
+use super::Finder;
+use crate::wire::Contact;
+
+/// The nodes of the invites that were accepted.
+#[derive(Debug)]
+pub struct Invited(Vec<Contact>);
+
+impl Invited {
+    /// The nodes of these invites.
+    pub fn new<'a>(invites: impl IntoIterator<Item = &'a Invite>) -> Self {
+        Self(invites.into_iter().flat_map(contacts).collect())
+    }
+}
+
+/// The contacts that one invite names. Addresses that can't be read were refused when it was read.
+pub fn contacts(invite: &Invite) -> Vec<Contact> {
+    invite
+        .peers
+        .iter()
+        .map(|peer| Contact {
+            peer: peer.peer,
+            relay: invite.relay_of(peer).cloned(),
+            addrs: peer.addrs.iter().filter_map(|addr| addr.parse().ok()).collect(),
+        })
+        .collect()
+}
+
+impl Finder for Invited {
+    fn name(&self) -> &'static str {
+        "invite"
+    }
+
+    fn find(&self) -> BoxFuture<'_, Vec<Contact>> {
+        let found = self.0.clone();
+        async move { found }.boxed()
+    }
+}

@@ -1,0 +1,281 @@
+//! A relay: forwards datagrams between nodes that can't reach each other, and is an ordinary web
+//! site to everyone else.
+//!
+//! One port speaks TLS. Requests whose path begins with the relay's secret reach iroh's relay
+//! service; all others, a prober's among them, reach the site: the files of a directory, or a page
+//! of our own that says little. A wrong or an old secret looks just like a page that is not there.
+
+mod site;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use busel_proto::id::Hash;
+use busel_proto::invite::RelayTicket;
+use busel_proto::page::HostName;
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use iroh_relay::KeyCache;
+use iroh_relay::server::http_server::{Handlers, RelayService, RelayServiceWithNotify};
+use iroh_relay::server::streams::MaybeTlsStream;
+use iroh_relay::server::{AllowAll, ClientRateLimit, Metrics};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::tls;
+use site::Site;
+
+/// Connections served at once.
+const MAX_CONNECTIONS: usize = 10_000;
+/// A connection that has not finished its TLS handshake by then is closed.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// Keys of clients whose form was checked and is remembered.
+const KEY_CACHE: usize = 1024;
+
+/// How to run a relay.
+#[derive(Debug, Clone)]
+pub struct RelayConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// `host:port` under which others reach it, for invites; the listening address if not given.
+    pub public: Option<String>,
+    /// The certificate and its key, from [`Identity::generate`] or a real site's.
+    pub identity: Identity,
+    /// The way in.
+    pub secret: [u8; 16],
+    /// The site that everyone else sees: a directory of files, or a built-in page.
+    pub site: Option<PathBuf>,
+    /// The most bytes a second that one client may send; unlimited if not given.
+    pub bytes_per_second: Option<NonZeroU32>,
+}
+
+/// A relay's certificate and key, in PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// The name it shows.
+    pub name: HostName,
+    /// Certificate chain.
+    pub cert: String,
+    /// Private key.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({})", self.name)
+    }
+}
+
+/// Why a relay could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The port is taken or not allowed.
+    #[error("can't listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// The certificate or key is not usable.
+    #[error("the relay's certificate can't be used: {0}")]
+    Certificate(String),
+    /// The site's directory can't be read.
+    #[error("the site's directory can't be read: {0}")]
+    Site(io::Error),
+}
+
+impl Identity {
+    /// A fresh key and a certificate for `name`, signed by itself; readers pin it by the invite.
+    pub fn generate(name: &HostName) -> Result<Self, RelayError> {
+        let made = rcgen::generate_simple_self_signed(vec![name.as_str().to_owned()])
+            .map_err(|e| RelayError::Certificate(e.to_string()))?;
+        Ok(Self { name: name.clone(), cert: made.cert.pem(), key: made.signing_key.serialize_pem() })
+    }
+
+    fn load(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), RelayError> {
+        let bad = |e: rustls::pki_types::pem::Error| RelayError::Certificate(e.to_string());
+        let chain = CertificateDer::pem_slice_iter(self.cert.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(bad)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(bad)?;
+        Ok((chain, key))
+    }
+}
+
+/// A running relay. Dropping it stops it.
+#[derive(Debug)]
+pub struct RelayServer {
+    ticket: RelayTicket,
+    addr: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    service: RelayService,
+}
+
+impl RelayServer {
+    /// Starts listening.
+    pub async fn start(config: RelayConfig) -> Result<Self, RelayError> {
+        let (chain, key) = config.identity.load()?;
+        let pin: Hash = chain
+            .first()
+            .and_then(tls::pin)
+            .ok_or_else(|| RelayError::Certificate("no certificate in it".into()))?;
+        let tls = tls::server_config(chain, key)
+            .map_err(|e| RelayError::Certificate(e.to_string()))?;
+        let site = Site::load(config.site.as_deref()).await.map_err(RelayError::Site)?;
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|e| RelayError::Listen(config.listen, e))?;
+        let addr = listener.local_addr().map_err(|e| RelayError::Listen(config.listen, e))?;
+        let ticket = RelayTicket {
+            addr: config.public.unwrap_or_else(|| addr.to_string()),
+            sni: config.identity.name.clone(),
+            pin,
+            secret: config.secret,
+        };
+        let limit = config.bytes_per_second.map(ClientRateLimit::new);
+        let service = RelayService::new(
+            Handlers::default(),
+            http::HeaderMap::new(),
+            limit,
+            KeyCache::new(KEY_CACHE),
+            Arc::new(AllowAll),
+            Arc::new(Metrics::default()),
+        );
+        let front = Arc::new(Front {
+            acceptor: TlsAcceptor::from(tls),
+            prefix: format!("/{}", HEXLOWER.encode(&config.secret)),
+            service: service.clone(),
+            site,
+        });
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(accept(listener, front, stop.clone(), tasks.clone()));
+        Ok(Self { ticket, addr, stop, tasks, service })
+    }
+
+    /// What an invite says of this relay.
+    pub fn ticket(&self) -> &RelayTicket {
+        &self.ticket
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Stops it and waits until all is closed.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.service.shutdown().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for RelayServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+type RelayBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What stands behind the port.
+struct Front {
+    acceptor: TlsAcceptor,
+    prefix: String,
+    service: RelayService,
+    site: Site,
+}
+
+async fn accept(
+    listener: TcpListener,
+    front: Arc<Front>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                debug!(%error, "relay: accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let (front, stop) = (front.clone(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = front.serve(stream) => {}
+            }
+            drop(place);
+        });
+    }
+}
+
+impl Front {
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        // Failing to set an option is no reason to lose a connection.
+        let _ = stream.set_nodelay(true);
+        let handshake = self.acceptor.accept(stream);
+        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await else { return };
+        let inner = RelayServiceWithNotify::new(self.service.clone(), Arc::new(Notify::new()));
+        let service = service_fn(move |request| {
+            let (front, inner) = (self.clone(), inner.clone());
+            async move { Ok::<_, Infallible>(front.answer(request, &inner).await) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HANDSHAKE_LIMIT)
+            .max_buf_size(16 * 1024)
+            .serve_connection(TokioIo::new(MaybeTlsStream::Tls(stream)), service)
+            .with_upgrades()
+            .await;
+        if let Err(error) = served {
+            debug!(%error, "relay: connection ended");
+        }
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        inner: &RelayServiceWithNotify,
+    ) -> Response<RelayBody> {
+        let path = request.uri().path();
+        match path.strip_prefix(&self.prefix).and_then(|rest| rest.parse::<Uri>().ok()) {
+            // iroh's probe, by which a node chooses its home relay.
+            Some(uri) if uri.path() == "/ping" => Response::new(full(Bytes::new())),
+            Some(uri) => {
+                *request.uri_mut() = uri;
+                match inner.call(request).await {
+                    Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+                    Err(_) => self.site.not_found().map(full),
+                }
+            }
+            None => self.site.answer(&request).map(full),
+        }
+    }
+}
+
+fn full(body: Bytes) -> RelayBody {
+    Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync()
+}

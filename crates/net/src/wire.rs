@@ -1,0 +1,56 @@
+//! Wires: the ways in which datagrams travel between two nodes.
+//!
+//! A wire sets up the endpoint for itself and says under which addresses it can reach a contact.
+//! QUIC above it authenticates both ends and encrypts, whatever the wire does.
+
+pub mod plain;
+pub mod relay;
+
+use std::net::SocketAddr;
+
+use busel_proto::id::PeerId;
+use busel_proto::invite::RelayTicket;
+use iroh::TransportAddr;
+
+/// A node and where it may be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// The node.
+    pub peer: PeerId,
+    /// The relay it keeps to.
+    pub relay: Option<RelayTicket>,
+    /// Plain addresses, for the plain wire.
+    pub addrs: Vec<SocketAddr>,
+}
+
+/// A way for datagrams to travel.
+pub trait Wire: std::fmt::Debug + Send + Sync {
+    /// Its name in reports.
+    fn name(&self) -> &'static str;
+
+    /// Adds what it needs to an endpoint that has no transport yet.
+    fn set_up(
+        &self,
+        builder: iroh::endpoint::Builder,
+    ) -> Result<iroh::endpoint::Builder, WireError>;
+
+    /// Where it can reach `contact`; nothing if it can't.
+    fn addresses(&self, contact: &Contact) -> Vec<TransportAddr>;
+
+    /// Gets ready to use what `contact` names, before it is dialled.
+    fn learn(&self, contact: &Contact) -> Vec<NewRelay> {
+        let _ = contact;
+        Vec::new()
+    }
+}
+
+/// A relay that the endpoint must be told of before it can be used.
+pub type NewRelay = iroh::RelayUrl;
+
+/// Why a wire could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The address to listen on can't be used.
+    #[error("can't listen on {0}: {1}")]
+    Listen(SocketAddr, String),
+}

@@ -1,0 +1,292 @@
+//! The relay wire: datagrams through a relay, over a WebSocket in TLS.
+//!
+//! iroh would put its own TLS inside any proxy tunnel, and censors look for TLS in TLS. So the
+//! endpoint is given relay URLs of plain `http` with names that mean nothing outside this process,
+//! and one proxy: ours, in this process. It knows the ticket behind each name, dials the relay, adds
+//! the only TLS, checks the pin, and puts the relay's secret into the path. Whoever connects to the
+//! proxy without its random credentials is refused, else it would be an open door on the device.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use busel_proto::failure::Failure;
+use busel_proto::invite::RelayTicket;
+use bytes::Bytes;
+use data_encoding::{BASE64, HEXLOWER};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use iroh::{RelayConfig, RelayMap, RelayMode, RelayUrl, TransportAddr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use super::{Contact, NewRelay, Wire, WireError};
+use crate::dial::Dialer;
+use crate::tls;
+
+/// The path under which iroh's client asks for the relay.
+const INNER_PATH: &str = "/relay";
+/// A connection to a relay that is not set up by then is given up.
+const SET_UP_LIMIT: Duration = Duration::from_secs(15);
+
+/// The relay wire and its in-process proxy.
+#[derive(Debug)]
+pub struct Relay {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Shared {
+    dialer: Dialer,
+    /// Tickets by the name that stands for them.
+    tickets: Mutex<BTreeMap<String, RelayTicket>>,
+    credentials: String,
+}
+
+impl Relay {
+    /// Starts the proxy, with the relays known so far.
+    pub async fn start(dialer: Dialer, tickets: &[RelayTicket]) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            dialer,
+            tickets: Mutex::new(tickets.iter().map(|t| (t.inner_name(), t.clone())).collect()),
+            credentials: HEXLOWER.encode(&rand::random::<[u8; 16]>()),
+        });
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(accept(listener, shared.clone(), stop.clone(), tasks.clone()));
+        Ok(Self { shared, addr, stop, tasks })
+    }
+
+    /// Ends the proxy and all it carries.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The URL that stands for a relay inside the endpoint.
+pub(crate) fn inner_url(ticket: &RelayTicket) -> RelayUrl {
+    format!("http://{}", ticket.inner_name())
+        .parse()
+        .expect("the inner name is letters, digits and dots")
+}
+
+impl Wire for Relay {
+    fn name(&self) -> &'static str {
+        "relay"
+    }
+
+    fn set_up(
+        &self,
+        builder: iroh::endpoint::Builder,
+    ) -> Result<iroh::endpoint::Builder, WireError> {
+        let proxy = format!("http://busel:{}@{}", self.shared.credentials, self.addr)
+            .parse()
+            .expect("a proxy URL of hex and an address");
+        let map: RelayMap = lock(&self.shared.tickets)
+            .values()
+            .map(|ticket| RelayConfig::new(inner_url(ticket), None))
+            .collect();
+        Ok(builder.relay_mode(RelayMode::Custom(map)).proxy_url(proxy))
+    }
+
+    fn addresses(&self, contact: &Contact) -> Vec<TransportAddr> {
+        contact.relay.iter().map(|ticket| TransportAddr::Relay(inner_url(ticket))).collect()
+    }
+
+    fn learn(&self, contact: &Contact) -> Vec<NewRelay> {
+        let Some(ticket) = &contact.relay else { return Vec::new() };
+        let known = lock(&self.shared.tickets).insert(ticket.inner_name(), ticket.clone());
+        if known.is_some() { Vec::new() } else { vec![inner_url(ticket)] }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    debug!(%error, "relay proxy: accept failed");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let (shared, stop, carried) = (shared.clone(), stop.clone(), tasks.clone());
+        tasks.spawn(async move {
+            let service_stop = stop.clone();
+            let service = service_fn(move |request| {
+                let (shared, stop, tasks) = (shared.clone(), service_stop.clone(), carried.clone());
+                async move { Ok::<_, Infallible>(shared.answer(request, stop, &tasks).await) }
+            });
+            let serve = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = serve => {}
+            }
+        });
+    }
+}
+
+type Body = Full<Bytes>;
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = status;
+    response
+}
+
+impl Shared {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        stop: CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Response<Body> {
+        if !self.is_ours(request.headers().get(header::PROXY_AUTHORIZATION)) {
+            return status(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+        }
+        let ticket = request.uri().host().and_then(|host| lock(&self.tickets).get(host).cloned());
+        let Some(ticket) = ticket else { return status(StatusCode::NOT_FOUND) };
+        let set_up = tokio::time::timeout(SET_UP_LIMIT, self.connect(&ticket)).await;
+        let relay = match set_up.unwrap_or(Err(Failure::Silent)) {
+            Ok(relay) => relay,
+            Err(failure) => {
+                debug!(%failure, "relay can't be reached");
+                return status(StatusCode::BAD_GATEWAY);
+            }
+        };
+        if request.method() == Method::CONNECT {
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    carried = carry(request, relay, &ticket) => {
+                        if let Err(error) = carried {
+                            debug!(%error, "relay connection ended");
+                        }
+                    }
+                }
+            });
+            status(StatusCode::OK)
+        } else {
+            forward(request, relay, &ticket).await.unwrap_or_else(|error| {
+                debug!(%error, "relay did not answer");
+                status(StatusCode::BAD_GATEWAY)
+            })
+        }
+    }
+
+    fn is_ours(&self, given: Option<&HeaderValue>) -> bool {
+        let expected = BASE64.encode(format!("busel:{}", self.credentials).as_bytes());
+        given.is_some_and(|given| given.as_bytes() == format!("Basic {expected}").as_bytes())
+    }
+
+    async fn connect(&self, ticket: &RelayTicket) -> Result<TlsStream<TcpStream>, Failure> {
+        let addrs: Vec<SocketAddr> = match ticket.addr.parse() {
+            Ok(addr) => vec![addr],
+            // A relay that is named and not numbered is looked up by the system.
+            Err(_) => tokio::net::lookup_host(&ticket.addr)
+                .await
+                .map_err(|_| Failure::NameUnanswered)?
+                .collect(),
+        };
+        let stream = self.dialer.dial_any(&addrs).await?;
+        let name = ticket.sni.as_str().to_owned();
+        let name = name.try_into().map_err(|_| Failure::Protocol("no server name".into()))?;
+        TlsConnector::from(tls::pinned_config(ticket.pin))
+            .connect(name, stream)
+            .await
+            .map_err(|error| match error.get_ref() {
+                Some(inner) if inner.is::<rustls::Error>() => Failure::ForgedCertificate,
+                _ => crate::dial::of_io(&error),
+            })
+    }
+}
+
+/// Carries the endpoint's connection to its relay, with the way in put into its first line.
+async fn carry(
+    request: Request<Incoming>,
+    mut relay: TlsStream<TcpStream>,
+    ticket: &RelayTicket,
+) -> io::Result<()> {
+    let upgraded = hyper::upgrade::on(request).await.map_err(io::Error::other)?;
+    let mut inner = TokioIo::new(upgraded);
+    let line = format!("GET {INNER_PATH} ");
+    let mut first = vec![0; line.len()];
+    inner.read_exact(&mut first).await?;
+    if first != line.as_bytes() {
+        return Err(io::Error::other("the endpoint did not ask for its relay"));
+    }
+    let secret = HEXLOWER.encode(&ticket.secret);
+    relay.write_all(format!("GET /{secret}{INNER_PATH} ").as_bytes()).await?;
+    tokio::io::copy_bidirectional(&mut inner, &mut relay).await?;
+    Ok(())
+}
+
+/// Forwards one of the endpoint's probes, by which it chooses its home relay.
+async fn forward(
+    request: Request<Incoming>,
+    relay: TlsStream<TcpStream>,
+    ticket: &RelayTicket,
+) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
+    const MAX_ANSWER: usize = 4096;
+    let path = format!("/{}{}", HEXLOWER.encode(&ticket.secret), request.uri().path());
+    let outgoing = Request::builder()
+        .method(request.method())
+        .uri(path)
+        .header(header::HOST, ticket.sni.as_str())
+        .body(Empty::<Bytes>::new())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(relay)).await?;
+    let exchange = async {
+        let response = sender.send_request(outgoing).await?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
+        let mut answer = status(parts.status);
+        *answer.body_mut() = Full::new(body);
+        Ok(answer)
+    };
+    tokio::pin!(exchange);
+    tokio::select! {
+        answer = &mut exchange => answer,
+        ended = connection => {
+            ended?;
+            exchange.await
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Two nodes that share nothing but a relay talk through it; everyone else sees a web site.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use busel_net::dial::Dialer;
+use busel_net::relay::{Identity, RelayConfig, RelayServer};
+use busel_net::wire::relay::Relay;
+use busel_net::wire::{Contact, Wire};
+use busel_net::{Endpoint, frame};
+use busel_proto::invite::RelayTicket;
+use busel_proto::message;
+use busel_proto::page::HostName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+async fn relay() -> RelayServer {
+    let name = HostName::parse("www.example.org").unwrap();
+    RelayServer::start(RelayConfig {
+        listen: LOOPBACK,
+        public: None,
+        identity: Identity::generate(&name).unwrap(),
+        secret: [7; 16],
+        site: None,
+        bytes_per_second: None,
+    })
+    .await
+    .unwrap()
+}
+
+async fn node(seed: u8, ticket: &RelayTicket) -> Endpoint {
+    let wire = Relay::start(Dialer::default(), std::slice::from_ref(ticket)).await.unwrap();
+    let wires: Vec<Arc<dyn Wire>> = vec![Arc::new(wire)];
+    Endpoint::bind([seed; 32], wires, vec![]).await.unwrap()
+}
+
+fn contact(node: &Endpoint, ticket: &RelayTicket) -> Contact {
+    Contact { peer: node.id(), relay: Some(ticket.clone()), addrs: vec![] }
+}
+
+/// Echoes one frame of each stream of each connection.
+async fn echo(node: Endpoint) {
+    while let Some(connection) = node.accept().await {
+        tokio::spawn(async move {
+            while let Some(mut stream) = connection.accept().await {
+                let body = frame::read(&mut stream.recv, 1 << 20).await.unwrap();
+                stream.send.write_all(&message::frame(&body)).await.unwrap();
+                stream.send.finish().unwrap();
+            }
+        });
+    }
+}
+
+async fn ask(from: &Endpoint, to: &Endpoint, body: &[u8]) -> Vec<u8> {
+    let mut stream = from.open(&to.id()).await.unwrap();
+    stream.send.write_all(&message::frame(body)).await.unwrap();
+    frame::read(&mut stream.recv, 1 << 20).await.unwrap().to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_talk_through_a_relay_both_ways_on_one_connection() {
+    let relay = relay().await;
+    let ticket = relay.ticket().clone();
+    let (a, b) = (node(1, &ticket).await, node(2, &ticket).await);
+    tokio::spawn(echo(a.clone()));
+    tokio::spawn(echo(b.clone()));
+    a.learn(contact(&b, &ticket)).await;
+    let big = vec![5; 900_000];
+    assert_eq!(ask(&a, &b, b"hello").await, b"hello");
+    assert_eq!(ask(&a, &b, &big).await, big);
+    assert_eq!(a.connected(), [b.id()]);
+    b.learn(contact(&a, &ticket)).await;
+    assert_eq!(ask(&b, &a, b"back").await, b"back");
+    a.close().await;
+    b.close().await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_pin_or_secret_leads_nowhere() {
+    let relay = relay().await;
+    let mut wrong_pin = relay.ticket().clone();
+    wrong_pin.pin.0[0] ^= 1;
+    let mut wrong_secret = relay.ticket().clone();
+    wrong_secret.secret[0] ^= 1;
+    let b = node(2, relay.ticket()).await;
+    for ticket in [wrong_pin, wrong_secret] {
+        let a = node(1, &ticket).await;
+        a.learn(contact(&b, &ticket)).await;
+        let opened = tokio::time::timeout(std::time::Duration::from_secs(2), a.open(&b.id())).await;
+        assert!(!matches!(opened, Ok(Ok(_))), "a node came through without the way in");
+        a.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_prober_sees_a_web_site() {
+    let relay = relay().await;
+    for path in ["/", "/relay", "/ping", "/generate_204", "/07070707/relay"] {
+        let answer = probe(relay.addr(), path).await;
+        let status = if path == "/" { "200" } else { "404" };
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        assert!(!answer.to_lowercase().contains("iroh"), "{path}: {answer}");
+        assert!(!answer.to_lowercase().contains("busel"), "{path}: {answer}");
+    }
+}
+
+async fn probe(addr: SocketAddr, path: &str) -> String {
+    #[derive(Debug)]
+    struct Any(Arc<rustls::crypto::CryptoProvider>);
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified};
+    impl rustls::client::danger::ServerCertVerifier for Any {
+        fn verify_server_cert(
+            &self,
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &[rustls::pki_types::CertificateDer<'_>],
+            _: &rustls::pki_types::ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Any(provider)))
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(addr).await.unwrap();
+    let name = "www.example.org".try_into().unwrap();
+    let mut tls =
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Sec-WebSocket-Protocol: iroh-relay-v2\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: www.example.org\r\n{upgrade}\r\n");
+    tls.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let n = tls.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..n]).into_owned()
+}
