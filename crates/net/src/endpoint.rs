@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busel_proto::id::PeerId;
 use busel_proto::message::ALPN;
@@ -26,7 +26,10 @@ use crate::finder::Finder;
 use crate::wire::{Contact, Wire, WireError};
 
 /// Connecting to a peer takes at most this long.
-const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+const CONNECT_LIMIT: Duration = Duration::from_secs(8);
+/// A peer that could not be reached is not tried again at once: after one second, then twice as
+/// long each time, up to this.
+const MOST_BACK_OFF: Duration = Duration::from_secs(16);
 /// Peers whose connection state is kept.
 const MAX_PEERS: usize = 4096;
 /// Streams that one peer may have open towards us.
@@ -107,6 +110,7 @@ struct Inner {
     contacts: Mutex<BTreeMap<PeerId, Contact>>,
     /// The lock of a peer is held while it is being connected to, so that it is once.
     peers: Mutex<HashMap<PeerId, Slot>>,
+    failures: Mutex<HashMap<PeerId, (u32, Instant)>>,
     queue: mpsc::Sender<Connection>,
     incoming: AsyncMutex<mpsc::Receiver<Connection>>,
     stop: CancellationToken,
@@ -150,6 +154,7 @@ impl Endpoint {
             finders,
             contacts: Mutex::default(),
             peers: Mutex::default(),
+            failures: Mutex::default(),
             queue,
             incoming: AsyncMutex::new(incoming),
             stop: CancellationToken::new(),
@@ -248,6 +253,9 @@ impl Endpoint {
 
     async fn connect(&self, peer: &PeerId) -> Result<Connection, OpenError> {
         let contact = lock(&self.0.contacts).get(peer).cloned().ok_or(OpenError::NoWay)?;
+        if self.0.backs_off(peer) {
+            return Err(OpenError::Unreachable("it did not answer a moment ago".into()));
+        }
         let addrs: Vec<_> = self.0.wires.iter().flat_map(|w| w.addresses(&contact)).collect();
         if addrs.is_empty() {
             return Err(OpenError::NoWay);
@@ -263,6 +271,7 @@ impl Endpoint {
         for finder in &self.0.finders {
             finder.tried(&contact, result.is_ok());
         }
+        self.0.note(*peer, result.is_ok());
         if let Ok(connection) = &result {
             // Served like one that was made to us. A node that takes no connections serves nobody.
             let _ = self.0.queue.try_send(connection.clone());
@@ -281,6 +290,26 @@ impl Inner {
             });
         }
         peers.entry(peer).or_default().clone()
+    }
+
+    fn backs_off(&self, peer: &PeerId) -> bool {
+        lock(&self.failures).get(peer).is_some_and(|(times, at)| {
+            let wait = Duration::from_secs(1 << (times - 1).min(8)).min(MOST_BACK_OFF);
+            at.elapsed() < wait
+        })
+    }
+
+    fn note(&self, peer: PeerId, worked: bool) {
+        let mut failures = lock(&self.failures);
+        if worked {
+            failures.remove(&peer);
+            return;
+        }
+        if failures.len() >= MAX_PEERS {
+            failures.retain(|_, (_, at)| at.elapsed() < MOST_BACK_OFF);
+        }
+        let failed = failures.entry(peer).or_insert((0, Instant::now()));
+        *failed = (failed.0 + 1, Instant::now());
     }
 
     async fn accept_all(&self) {

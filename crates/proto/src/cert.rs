@@ -131,15 +131,15 @@ pub struct TrustedRoot {
 pub enum Standing {
     /// Not revoked, as far as is known.
     Good,
-    /// Revoked.
-    Revoked,
+    /// Revoked; the revocation arrived at this time.
+    Revoked(UnixTime),
 }
 
 /// The roots a reader trusts and what those roots have taken back.
 #[derive(Debug, Clone, Default)]
 pub struct TrustSet {
     roots: BTreeMap<PublicKey, TrustedRoot>,
-    revoked: BTreeMap<PublicKey, (u64, BTreeSet<PublicKey>)>,
+    revoked: BTreeMap<PublicKey, (u64, BTreeMap<PublicKey, UnixTime>)>,
     vouched: BTreeSet<Hash>,
 }
 
@@ -159,9 +159,9 @@ impl TrustSet {
         self.roots.values()
     }
 
-    /// Takes a revocation. Returns whether it said something new. One of an untrusted root, and
-    /// one older than what is known, says nothing.
-    pub fn revoke(&mut self, revocation: &Verified<Revocation>) -> bool {
+    /// Takes a revocation that arrived at `at`. Returns whether it said something new. One of an
+    /// untrusted root, and one older than what is known, says nothing.
+    pub fn revoke(&mut self, revocation: &Verified<Revocation>, at: UnixTime) -> bool {
         if !self.roots.contains_key(&revocation.root) {
             return false;
         }
@@ -172,7 +172,9 @@ impl TrustSet {
         *seq = revocation.seq;
         // A later list can only add: a root that was seized must not bring a subkey back.
         let before = subkeys.len();
-        subkeys.extend(revocation.subkeys.iter().copied());
+        for subkey in &revocation.subkeys {
+            subkeys.entry(*subkey).or_insert(at);
+        }
         subkeys.len() > before
     }
 
@@ -186,8 +188,8 @@ impl TrustSet {
     /// Whether `root` took `subkey` back.
     pub fn standing(&self, root: &PublicKey, subkey: &PublicKey) -> Standing {
         match self.revoked.get(root) {
-            Some((_, subkeys)) if subkeys.contains(subkey) => Standing::Revoked,
-            _ => Standing::Good,
+            Some((_, subkeys)) => subkeys.get(subkey).map_or(Standing::Good, |at| Standing::Revoked(*at)),
+            None => Standing::Good,
         }
     }
 

@@ -107,6 +107,9 @@ pub enum Failure {
     /// The reader's settings forbid this way.
     #[n(18)]
     NotAllowed(#[n(0)] String),
+    /// Only a copy older than its publisher allows is to be had by this way.
+    #[n(19)]
+    OnlyStale,
 }
 
 impl Failure {
@@ -128,10 +131,12 @@ impl Failure {
         matches!(
             self,
             Self::NoCopy | Self::NobodyKnown | Self::NobodyHasIt | Self::CannotResume
-                | Self::NotAllowed(_)
+                | Self::NotAllowed(_) | Self::OnlyStale
         )
     }
 }
+
+impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,6 +160,7 @@ impl fmt::Display for Failure {
             Self::CannotResume => f.write_str("the rest can't be had without mixing two versions"),
             Self::Protocol(why) => write!(f, "the answer makes no sense: {why}"),
             Self::NotAllowed(why) => write!(f, "not allowed: {why}"),
+            Self::OnlyStale => f.write_str("only an old copy"),
         }
     }
 }

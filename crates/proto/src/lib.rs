@@ -10,7 +10,7 @@
 //! Read in this order:
 //!
 //! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
-//! * requests: [`page`], [`sites`], [`freshness`], [`flight`]
+//! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`race`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
 
@@ -25,9 +25,11 @@ pub mod id;
 pub mod invite;
 pub mod memory;
 pub mod message;
+pub mod network;
 pub mod page;
 pub mod race;
 pub mod sealed;
+pub mod shape;
 pub mod signed;
 pub mod sites;
 pub mod snapshot;

@@ -49,6 +49,8 @@ pub enum Input {
         /// Whether a byte of the request was sent.
         sent: bool,
     },
+    /// A route has only an old copy: it is held as the last resort.
+    Stale(Route),
     /// The winner is being waited for: its next byte is due.
     Waiting,
     /// The winner delivered bytes.
@@ -188,6 +190,11 @@ impl Race {
             Input::Timeout => self.timeout(now),
             Input::Head(route) => self.head(route, now),
             Input::Failed { route, failure, sent } => self.failed(route, failure, sent, now),
+            Input::Stale(route) => {
+                self.stale = true;
+                self.stale_at.get_or_insert(now + STALE_AFTER);
+                self.failed(route, Failure::OnlyStale, true, now);
+            }
             Input::Waiting => {
                 self.waiting_since.get_or_insert(now);
             }

@@ -102,6 +102,16 @@ fn a_stale_copy_is_shown_when_all_fail_or_the_wait_is_long() {
 }
 
 #[test]
+fn an_old_copy_found_on_the_way_is_the_last_resort() {
+    let mut race = started(true, false);
+    race.handle(fail(Direct, Failure::Reset), at(1));
+    race.handle(Input::Stale(Swarm), at(2));
+    drain(&mut race);
+    race.handle(fail(Injector, Failure::Unreachable), at(3));
+    assert_eq!(drain(&mut race), [Output::DeliverStale]);
+}
+
+#[test]
 fn a_post_is_tried_again_only_if_no_byte_of_it_was_sent() {
     let mut race = started(false, false);
     assert_eq!(drain(&mut race), [Output::Start(Direct)]);
@@ -174,6 +184,7 @@ fn any_input() -> impl Strategy<Value = Input> {
     ];
     prop_oneof![
         Just(Input::Timeout),
+        route.clone().prop_map(Input::Stale),
         route.clone().prop_map(Input::Head),
         (route, failure, any::<bool>())
             .prop_map(|(route, failure, sent)| Input::Failed { route, failure, sent }),
@@ -221,7 +232,7 @@ proptest! {
                 }
                 prop_assert!(hedged || running.len() <= 1);
             }
-            if let Input::Failed { route, .. } = &input {
+            if let Input::Failed { route, .. } | Input::Stale(route) = &input {
                 running.remove(route);
                 if delivering == Some(*route) {
                     delivering = None;

@@ -62,8 +62,7 @@ pub struct InjectRequest {
     /// First byte of the body that is wanted; `None` for the head alone.
     #[n(4)]
     pub from: Option<u64>,
-    /// The body that the reader has, whole (then the injector need not send it again) or up to
-    /// `from` (then only this body will do).
+    /// Only this body will do: the reader has its first part.
     #[n(5)]
     pub root: Option<Hash>,
     /// The reader insists on a copy fetched just now.
@@ -274,9 +273,6 @@ pub struct Preview {
     /// The body's length, if the origin said it.
     #[n(4)]
     pub len: Option<u64>,
-    /// Why this response may not be kept, if so: then no signature follows the body.
-    #[n(5)]
-    pub unshareable: Option<String>,
 }
 
 /// One part of a response: `Preview`, `Data`…, `Signed`; or `Signed`, `Data`…; or `Declined`.

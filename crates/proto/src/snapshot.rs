@@ -197,16 +197,32 @@ impl SignedSnapshot {
     /// that the root is trusted for its host, that the head was fetched within the key's validity,
     /// and that the key was not revoked (or a checkpoint vouches for this head).
     pub fn verify(self, wanted: &Wanted, trust: &TrustSet) -> Result<Snapshot, SnapshotError> {
-        let snapshot = self.verify_page(trust)?;
-        if snapshot.url != wanted.url || snapshot.head.variant != wanted.variant {
-            return Err(SnapshotError::OtherPage);
-        }
-        Ok(snapshot)
+        self.verify_at(trust, None)?.is_for(wanted)
     }
 
-    /// As [`SignedSnapshot::verify`], for a snapshot that nobody asked for by URL: the store's own,
-    /// or one in a bundle. The page is the one that the head names.
+    /// As [`SignedSnapshot::verify`], for one that this device stored at `received`: a key that was
+    /// taken back only later was still the injector's own then.
+    pub fn verify_stored(
+        self,
+        wanted: &Wanted,
+        trust: &TrustSet,
+        received: UnixTime,
+    ) -> Result<Snapshot, SnapshotError> {
+        let snapshot = self.verify_at(trust, Some(received))?;
+        snapshot.is_for(wanted)
+    }
+
+    /// As [`SignedSnapshot::verify`], for a snapshot that nobody asked for by URL, in a bundle say.
+    /// The page is the one that the head names.
     pub fn verify_page(self, trust: &TrustSet) -> Result<Snapshot, SnapshotError> {
+        self.verify_at(trust, None)
+    }
+
+    fn verify_at(
+        self,
+        trust: &TrustSet,
+        received: Option<UnixTime>,
+    ) -> Result<Snapshot, SnapshotError> {
         let cert = self.cert.verify().map_err(SnapshotError::Cert)?;
         let head = self.head.verify().map_err(SnapshotError::Head)?;
         if let Some(v) = [head.v, cert.v].into_iter().find(|v| *v != 1) {
@@ -223,7 +239,8 @@ impl SignedSnapshot {
         if !cert.covers(head.fetched_at) {
             return Err(SnapshotError::OutsideValidity);
         }
-        if trust.standing(&cert.root, &cert.subkey) == Standing::Revoked
+        if let Standing::Revoked(at) = trust.standing(&cert.root, &cert.subkey)
+            && received.is_none_or(|received| received >= at)
             && !trust.is_vouched(&head.signed().hash())
         {
             return Err(SnapshotError::Revoked);
@@ -261,6 +278,14 @@ fn well_formed(head: &Head) -> Result<PageUrl, SnapshotError> {
 }
 
 impl Snapshot {
+    fn is_for(self, wanted: &Wanted) -> Result<Self, SnapshotError> {
+        if self.url == wanted.url && self.head.variant == wanted.variant {
+            Ok(self)
+        } else {
+            Err(SnapshotError::OtherPage)
+        }
+    }
+
     /// The page.
     pub fn url(&self) -> &PageUrl {
         &self.url

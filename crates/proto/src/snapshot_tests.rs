@@ -7,6 +7,7 @@ use crate::cert::{Checkpoint, Revocation, TrustedRoot};
 use crate::page::HostPattern;
 
 const DAY: u64 = 86_400;
+const REVOKED: UnixTime = UnixTime(120 * DAY);
 
 struct World {
     root: SigningKey,
@@ -159,10 +160,15 @@ fn after_a_revocation_only_vouched_heads_stand() {
         subkeys: vec![PublicKey::from(&world.subkey)],
     };
     let revocation = Signed::sign(&revocation, &world.root).verify().unwrap();
-    assert!(world.trust.revoke(&revocation));
-    assert!(!world.trust.revoke(&revocation), "the same again says nothing new");
+    assert!(world.trust.revoke(&revocation, REVOKED));
+    assert!(!world.trust.revoke(&revocation, REVOKED), "the same again says nothing new");
     let got = world.verify(honest.clone(), PAGE);
     assert_eq!(got.unwrap_err(), SnapshotError::Revoked);
+    let wanted = Wanted::page(PageUrl::parse(PAGE).unwrap());
+    for (day, good) in [(119, true), (120, false)] {
+        let stored = honest.clone().verify_stored(&wanted, &world.trust, UnixTime(day * DAY));
+        assert_eq!(stored.is_ok(), good, "stored on day {day}");
+    }
 
     let checkpoint =
         Checkpoint { v: 1, root: PublicKey::from(&world.root), heads: vec![honest.head.hash()] };
@@ -182,7 +188,7 @@ fn a_stranger_cannot_revoke() {
         seq: 9,
         subkeys: vec![PublicKey::from(&world.subkey)],
     };
-    assert!(!world.trust.revoke(&Signed::sign(&revocation, &stranger).verify().unwrap()));
+    assert!(!world.trust.revoke(&Signed::sign(&revocation, &stranger).verify().unwrap(), REVOKED));
     assert!(world.changed(|_| {}).is_ok());
 }
 

@@ -1,0 +1,241 @@
+//! What one asker is told: opens the sealed request, checks it, and seals the answer part by part.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use busel_net::endpoint::Stream;
+use busel_node::clock;
+use busel_proto::failure::Failure;
+use busel_proto::freshness;
+use busel_proto::id::PeerId;
+use busel_proto::message::{Answer, frame};
+use busel_proto::page::{PageUrl, Variant};
+use busel_proto::sealed::{
+    CHUNK, ChunkCipher, InjectRequest, Part, ResponseKey, SealError, open_request,
+};
+use busel_proto::snapshot::{Snapshot, Wanted};
+use busel_store::BlobReader;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use tracing::debug;
+
+use crate::inflight::{InFlight, Next};
+use crate::{Inner, lock};
+
+/// An asker that takes no bytes for this long is dropped.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes read from the store at once.
+const PIECE: u64 = 256 * 1024;
+
+/// Answers a sealed request of `from` on `stream`.
+pub(crate) async fn answer(inner: Arc<Inner>, envelope: Vec<u8>, from: PeerId, stream: Stream) {
+    if let Err(failure) = try_answer(inner, &envelope, from, stream).await {
+        debug!(%failure, "a sealed request was not answered");
+    }
+}
+
+async fn try_answer(
+    inner: Arc<Inner>,
+    envelope: &[u8],
+    from: PeerId,
+    stream: Stream,
+) -> Result<(), Failure> {
+    if !inner.limits.allow(from, Instant::now()) {
+        let failure = Failure::NotAllowed("too many requests; wait a moment".into());
+        return decline(stream, failure).await;
+    }
+    let opened = open_request(envelope, &inner.keys.cert().subkey, inner.keys.hpke());
+    let (request, key) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return decline(stream, Failure::Protocol(error.to_string())).await,
+    };
+    let mut out = Sealed::open(stream, &key).await?;
+    let now = clock::now();
+    let checked = lock(&inner.replays).check(&request, now);
+    match checked {
+        Ok(()) => {}
+        Err(SealError::Clock(_)) => return out.last(&Part::Clock(now)).await,
+        Err(error) => {
+            return out.last(&Part::Declined(Failure::Protocol(error.to_string()))).await;
+        }
+    }
+    match wanted(&inner, &request) {
+        Ok(wanted) => respond(&inner, &request, wanted, out).await,
+        Err(failure) => out.last(&Part::Declined(failure)).await,
+    }
+}
+
+/// The page that is asked for, if this injector fetches it.
+fn wanted(inner: &Inner, request: &InjectRequest) -> Result<Wanted, Failure> {
+    let malformed = || Failure::Protocol("no canonical address".into());
+    let url = PageUrl::parse(&request.url).map_err(|e| Failure::Protocol(e.to_string()))?;
+    if url.as_str() != request.url || request.variant != Variant::default() {
+        return Err(malformed());
+    }
+    let host = url.host();
+    if !inner.config.hosts.iter().any(|pattern| pattern.matches(&host)) {
+        return Err(Failure::NotAllowed("this injector does not fetch from that site".into()));
+    }
+    Ok(Wanted { url, variant: request.variant.clone() })
+}
+
+async fn respond(
+    inner: &Arc<Inner>,
+    request: &InjectRequest,
+    wanted: Wanted,
+    mut out: Sealed,
+) -> Result<(), Failure> {
+    if let Some((snapshot, reader)) = stored(inner, &wanted, request.new).await {
+        return send_stored(out, snapshot, reader, request).await;
+    }
+    let mut flight = {
+        let mut inflight = lock(&inner.inflight);
+        let key = wanted.key();
+        inflight.entry(key).or_insert_with(|| InFlight::start(inner, wanted.clone())).clone()
+    };
+    // Reading begins before the head is there, so that the fetch waits for this reader.
+    let mut reader = flight.reader(request.from.unwrap_or(0));
+    let preview = match flight.head().await {
+        Ok(preview) => preview,
+        Err(failure) => return out.last(&Part::Declined(failure)).await,
+    };
+    if request.from.is_none() {
+        return out.last(&Part::Preview(preview)).await;
+    }
+    out.part(&Part::Preview(preview)).await?;
+    loop {
+        match reader.next().await {
+            Next::Data(bytes) => out.data(&bytes).await?,
+            Next::Kept(snapshot) => {
+                let at = reader.at();
+                drop(reader);
+                return send_rest(inner, out, *snapshot, at).await;
+            }
+            Next::Failed(failure) => return out.last(&Part::Declined(failure)).await,
+        }
+    }
+}
+
+/// A fresh snapshot in the store.
+async fn stored(
+    inner: &Arc<Inner>,
+    wanted: &Wanted,
+    new: bool,
+) -> Option<(Snapshot, BlobReader)> {
+    let (store, wanted) = (inner.node.store().clone(), wanted.clone());
+    let view = inner.node.joined().view();
+    let found = tokio::task::spawn_blocking(move || {
+        let stored = store.find(&wanted.key()).ok()??;
+        let snapshot =
+            stored.signed.verify_stored(&wanted, &view.trust, stored.received).ok()?;
+        let mut asked = HeaderMap::new();
+        if new {
+            asked.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        if !freshness::judge(&snapshot, &asked, clock::now()).fresh {
+            return None;
+        }
+        let reader = store.reader(&snapshot.head().root).ok()??;
+        Some((snapshot, reader))
+    });
+    found.await.ok().flatten()
+}
+
+async fn send_stored(
+    mut out: Sealed,
+    snapshot: Snapshot,
+    reader: BlobReader,
+    request: &InjectRequest,
+) -> Result<(), Failure> {
+    let head = Part::Signed(Box::new(snapshot.to_signed()));
+    let other = request.root.is_some_and(|root| root != snapshot.head().root);
+    let from = request.from.filter(|from| !other && *from < reader.len());
+    let Some(from) = from else { return out.last(&head).await };
+    out.part(&head).await?;
+    send_body(&mut out, reader, from).await?;
+    out.end().await
+}
+
+/// The rest of a body whose beginning was sent while it came in, and its signature.
+async fn send_rest(
+    inner: &Arc<Inner>,
+    mut out: Sealed,
+    snapshot: Snapshot,
+    at: u64,
+) -> Result<(), Failure> {
+    if at < snapshot.head().len {
+        let (store, root) = (inner.node.store().clone(), snapshot.head().root);
+        let reader = tokio::task::spawn_blocking(move || store.reader(&root).ok().flatten());
+        let reader = reader.await.ok().flatten().ok_or(Failure::CutOff)?;
+        send_body(&mut out, reader, at).await?;
+    }
+    out.last(&Part::Signed(Box::new(snapshot.to_signed()))).await
+}
+
+async fn send_body(out: &mut Sealed, reader: BlobReader, from: u64) -> Result<(), Failure> {
+    let mut at = from;
+    while at < reader.len() {
+        let size = usize::try_from(PIECE.min(reader.len() - at)).unwrap_or(usize::MAX);
+        let own = reader.clone();
+        let read = tokio::task::spawn_blocking(move || own.read_at(at, size)).await;
+        let bytes = read.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
+        at += bytes.len() as u64;
+        out.data(&bytes).await?;
+    }
+    Ok(())
+}
+
+async fn decline(mut stream: Stream, failure: Failure) -> Result<(), Failure> {
+    let frame = Answer::Declined { failure }.to_frame();
+    write(&mut stream, &frame).await?;
+    let _ = stream.send.finish();
+    Ok(())
+}
+
+async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
+    match tokio::time::timeout(WRITE_LIMIT, stream.send.write_all(bytes)).await {
+        Err(_) => Err(Failure::Stalled),
+        Ok(Err(_)) => Err(Failure::CutOff),
+        Ok(Ok(())) => Ok(()),
+    }
+}
+
+/// A sealed response being written.
+struct Sealed {
+    stream: Stream,
+    cipher: ChunkCipher,
+}
+
+impl Sealed {
+    async fn open(mut stream: Stream, key: &ResponseKey) -> Result<Self, Failure> {
+        let nonce: [u8; 32] = rand::random();
+        let mut first = Answer::Open.to_frame();
+        first.extend_from_slice(&nonce);
+        write(&mut stream, &first).await?;
+        Ok(Self { stream, cipher: key.cipher(&nonce) })
+    }
+
+    async fn part(&mut self, part: &Part<'_>) -> Result<(), Failure> {
+        let sealed = frame(&self.cipher.seal(part, false));
+        write(&mut self.stream, &sealed).await
+    }
+
+    async fn data(&mut self, bytes: &Bytes) -> Result<(), Failure> {
+        let mut sealed = Vec::with_capacity(bytes.len() + 64 * bytes.len().div_ceil(CHUNK));
+        for piece in bytes.chunks(CHUNK) {
+            sealed.extend(frame(&self.cipher.seal(&Part::Data(piece), false)));
+        }
+        write(&mut self.stream, &sealed).await
+    }
+
+    async fn last(mut self, part: &Part<'_>) -> Result<(), Failure> {
+        let sealed = frame(&self.cipher.seal(part, true));
+        write(&mut self.stream, &sealed).await?;
+        let _ = self.stream.send.finish();
+        Ok(())
+    }
+
+    async fn end(self) -> Result<(), Failure> {
+        self.last(&Part::Data(&[])).await
+    }
+}

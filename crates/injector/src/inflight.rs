@@ -1,0 +1,426 @@
+//! One origin fetch for all who ask at once, streamed while it comes in.
+//!
+//! The fetch writes into the store and into a short window in memory. Who asks first, or soon, reads
+//! from the window; who is slower than the window, or comes late, reads from the store once the
+//! body is there. The fetch runs at the pace of the quickest reader, so memory stays flat whatever
+//! the body's size.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use busel_node::clock;
+use busel_node::RequestBody;
+use busel_proto::failure::Failure;
+use busel_proto::sealed::Preview;
+use busel_proto::signed::Signed;
+use busel_proto::sites::why_not_shareable;
+use busel_proto::snapshot::{Head, SignedSnapshot, Snapshot, Wanted, kept_headers};
+use busel_store::{BlobWriter, FinishedBlob};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use http_body_util::BodyExt;
+use tokio::sync::watch;
+use tracing::debug;
+
+use crate::{Inner, lock};
+
+/// Bytes of a body kept in memory while it comes in.
+const WINDOW: u64 = 1 << 20;
+/// An origin's head is waited for this long.
+const HEAD_LIMIT: Duration = Duration::from_secs(20);
+/// The next bytes of an origin's body are waited for this long.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// What every canonical request says of itself: one form for all readers, of a common browser.
+const USER_AGENT: &str =
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+/// A fetch under way. Clones are one.
+#[derive(Clone)]
+pub struct InFlight {
+    /// The head, once it is there.
+    head: watch::Receiver<Option<Result<Preview, Failure>>>,
+    /// Bytes that have come, and whether the body is whole.
+    progress: watch::Receiver<Progress>,
+    window: Arc<Mutex<Window>>,
+    /// Told when a reader moves on.
+    moved: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InFlight")
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Progress {
+    Bytes(u64),
+    Kept(Box<Snapshot>),
+    Failed(Failure),
+}
+
+#[derive(Default)]
+struct Window {
+    pieces: VecDeque<Bytes>,
+    /// Where in the body the first piece begins.
+    base: u64,
+    end: u64,
+    /// Where each reader stands.
+    readers: BTreeMap<u64, u64>,
+    next_reader: u64,
+}
+
+/// What a reader gets next.
+pub enum Next {
+    /// Bytes of the body.
+    Data(Bytes),
+    /// The body is whole; `at` it goes on from the store, if the reader has not all yet.
+    Kept(Box<Snapshot>),
+    /// The fetch broke off.
+    Failed(Failure),
+}
+
+/// One who reads along.
+pub struct Reader {
+    flight: InFlight,
+    id: u64,
+    at: u64,
+}
+
+impl InFlight {
+    /// Starts to fetch `wanted` as a task of the injector's.
+    pub(crate) fn start(inner: &Arc<Inner>, wanted: Wanted) -> Self {
+        let (head, head_seen) = watch::channel(None);
+        let (progress, progress_seen) = watch::channel(Progress::Bytes(0));
+        let flight = Self {
+            head: head_seen,
+            progress: progress_seen,
+            window: Arc::default(),
+            moved: watch::Sender::new(0),
+        };
+        let fetch = Fetch {
+            inner: inner.clone(),
+            window: flight.window.clone(),
+            moved: flight.moved.subscribe(),
+            head,
+            progress,
+        };
+        tokio::spawn(async move {
+            let key = wanted.key();
+            let inner = fetch.inner.clone();
+            fetch.run(wanted).await;
+            lock(&inner.inflight).remove(&key);
+        });
+        flight
+    }
+
+    /// The head, as soon as it is there.
+    pub async fn head(&mut self) -> Result<Preview, Failure> {
+        match self.head.wait_for(Option::is_some).await {
+            Ok(head) => head.clone().unwrap_or(Err(Failure::CutOff)),
+            Err(_) => Err(Failure::CutOff),
+        }
+    }
+
+    /// Reads along from byte `from`.
+    pub fn reader(&self, from: u64) -> Reader {
+        let mut window = lock(&self.window);
+        let id = window.next_reader;
+        window.next_reader += 1;
+        window.readers.insert(id, from);
+        Reader { flight: self.clone(), id, at: from }
+    }
+}
+
+impl Reader {
+    /// Where this reader stands.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The next bytes, or how it ended.
+    pub async fn next(&mut self) -> Next {
+        loop {
+            let taken = lock(&self.flight.window).take(self.at);
+            if let Some(bytes) = taken {
+                self.at += bytes.len() as u64;
+                lock(&self.flight.window).readers.insert(self.id, self.at);
+                self.flight.moved.send_replace(self.at);
+                return Next::Data(bytes);
+            }
+            // Not in the window: not there yet, or gone by. Either way there will be news.
+            let at = self.at;
+            let news = self.flight.progress.wait_for(|progress| match progress {
+                Progress::Bytes(end) => *end > at && lock(&self.flight.window).base <= at,
+                Progress::Kept(_) | Progress::Failed(_) => true,
+            });
+            match news.await.as_deref() {
+                Ok(Progress::Bytes(_)) => {}
+                Ok(Progress::Kept(snapshot)) => {
+                    if lock(&self.flight.window).take(at).is_none() {
+                        return Next::Kept(snapshot.clone());
+                    }
+                }
+                Ok(Progress::Failed(failure)) => return Next::Failed(failure.clone()),
+                Err(_) => return Next::Failed(Failure::CutOff),
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        lock(&self.flight.window).readers.remove(&self.id);
+        self.flight.moved.send_replace(self.at);
+    }
+}
+
+impl Window {
+    fn push(&mut self, bytes: Bytes) {
+        self.end += bytes.len() as u64;
+        self.pieces.push_back(bytes);
+        while self.end - self.base > WINDOW && self.pieces.len() > 1 {
+            if let Some(old) = self.pieces.pop_front() {
+                self.base += old.len() as u64;
+            }
+        }
+    }
+
+    /// The piece that holds byte `at`, from there on.
+    fn take(&self, at: u64) -> Option<Bytes> {
+        let mut begin = self.base;
+        for piece in &self.pieces {
+            let end = begin + piece.len() as u64;
+            if (begin..end).contains(&at) {
+                let skip = usize::try_from(at - begin).ok()?;
+                return Some(piece.slice(skip..));
+            }
+            begin = end;
+        }
+        None
+    }
+
+    /// Whether another piece may come: no reader, or one that has read most of the window.
+    fn has_room(&self) -> bool {
+        let quickest = self.readers.values().max();
+        quickest.is_none_or(|at| self.end.saturating_sub(*at) < WINDOW / 2)
+    }
+}
+
+/// The fetch itself.
+struct Fetch {
+    inner: Arc<Inner>,
+    window: Arc<Mutex<Window>>,
+    moved: watch::Receiver<u64>,
+    head: watch::Sender<Option<Result<Preview, Failure>>>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Fetch {
+    async fn run(mut self, wanted: Wanted) {
+        if let Err(failure) = self.fetch(&wanted).await {
+            debug!(%failure, "a fetch failed");
+            self.head.send_if_modified(|head| {
+                let first = head.is_none();
+                if first {
+                    *head = Some(Err(failure.clone()));
+                }
+                first
+            });
+            self.progress.send_replace(Progress::Failed(failure));
+        }
+    }
+
+    async fn fetch(&mut self, wanted: &Wanted) -> Result<(), Failure> {
+        let _place = self.inner.limits.fetch().ok_or_else(overloaded)?;
+        let sent = self.inner.node.origin().send(
+            Method::GET,
+            &wanted.url,
+            canonical_headers(),
+            RequestBody::empty(),
+        );
+        let response = match tokio::time::timeout(HEAD_LIMIT, sent).await {
+            Err(_) => return Err(Failure::Silent),
+            Ok(Err(failed)) => return Err(failed.failure),
+            Ok(Ok(response)) => response,
+        };
+        let (parts, mut body) = response.into_parts();
+        if let Some(why) = why_not_shareable(parts.status.as_u16(), &parts.headers) {
+            return Err(Failure::NotAllowed(format!("this page may not be shared: {why}")));
+        }
+        let preview = Preview {
+            status: parts.status.as_u16(),
+            headers: kept_headers(&parts.headers),
+            fetched_at: clock::now(),
+            tls: wanted.url.is_https(),
+            len: length(&parts.headers),
+        };
+        if preview.len.is_some_and(|len| len > self.inner.config.max_body) {
+            return Err(too_long());
+        }
+        self.head.send_replace(Some(Ok(preview.clone())));
+        let mut sink = Sink::start(&self.inner)?;
+        while let Some(frame) = tokio::time::timeout(BODY_LIMIT, body.frame())
+            .await
+            .map_err(|_| Failure::Stalled)?
+        {
+            let Ok(bytes) = frame?.into_data() else { continue };
+            self.take(bytes, &mut sink).await?;
+        }
+        let len = lock(&self.window).end;
+        if preview.len.is_some_and(|said| said != len) {
+            return Err(Failure::CutOff);
+        }
+        let snapshot = self.keep(wanted, preview, sink).await?;
+        self.progress.send_replace(Progress::Kept(Box::new(snapshot)));
+        Ok(())
+    }
+
+    async fn take(&mut self, bytes: Bytes, sink: &mut Sink) -> Result<(), Failure> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let end = {
+            let mut window = lock(&self.window);
+            window.push(bytes.clone());
+            window.end
+        };
+        if end > self.inner.config.max_body {
+            return Err(too_long());
+        }
+        self.progress.send_replace(Progress::Bytes(end));
+        sink.write(bytes).await?;
+        while !lock(&self.window).has_room() {
+            // A reader that neither reads nor leaves must not hold the fetch for ever.
+            match tokio::time::timeout(BODY_LIMIT, self.moved.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs and stores.
+    async fn keep(
+        &self,
+        wanted: &Wanted,
+        preview: Preview,
+        sink: Sink,
+    ) -> Result<Snapshot, Failure> {
+        let body = sink.finish().await?;
+        let keys = &self.inner.keys;
+        let head = Head {
+            v: 1,
+            url: wanted.url.as_str().to_owned(),
+            variant: wanted.variant.clone(),
+            status: preview.status,
+            headers: preview.headers,
+            root: body.root(),
+            len: body.len(),
+            fetched_at: preview.fetched_at,
+            tls: preview.tls,
+            injector: keys.cert().subkey,
+            epoch: keys.cert().epoch,
+        };
+        let signed = SignedSnapshot {
+            head: Signed::sign(&head, keys.signing()),
+            cert: keys.cert().signed().clone(),
+        };
+        let snapshot = signed
+            .verify(wanted, &self.inner.node.joined().view().trust)
+            .map_err(|e| Failure::NotAllowed(e.to_string()))?;
+        let (store, own) = (self.inner.node.store().clone(), snapshot.clone());
+        let put = tokio::task::spawn_blocking(move || store.put(&own, body, clock::now())).await;
+        match put {
+            Ok(Ok(())) => Ok(snapshot),
+            Ok(Err(error)) => Err(Failure::Protocol(format!("the store: {error}"))),
+            Err(_) => Err(Failure::CutOff),
+        }
+    }
+}
+
+/// The body on its way into the store, on a thread that may wait for the disk.
+struct Sink {
+    pieces: tokio::sync::mpsc::Sender<Bytes>,
+    done: tokio::task::JoinHandle<Result<FinishedBlob, Failure>>,
+}
+
+impl Sink {
+    fn start(inner: &Inner) -> Result<Self, Failure> {
+        let mut writer: BlobWriter = inner.node.store().writer().map_err(store_failed)?;
+        let (pieces, mut coming) = tokio::sync::mpsc::channel::<Bytes>(16);
+        let done = tokio::task::spawn_blocking(move || {
+            while let Some(bytes) = coming.blocking_recv() {
+                writer.write(&bytes).map_err(store_failed)?;
+            }
+            writer.finish().map_err(store_failed)
+        });
+        Ok(Self { pieces, done })
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<(), Failure> {
+        let gone = || Failure::Protocol("the store does not take the body".into());
+        self.pieces.send(bytes).await.map_err(|_| gone())
+    }
+
+    async fn finish(self) -> Result<FinishedBlob, Failure> {
+        drop(self.pieces);
+        self.done.await.unwrap_or(Err(Failure::CutOff))
+    }
+}
+
+fn store_failed(error: busel_store::WriteError) -> Failure {
+    Failure::Protocol(format!("the store: {error}"))
+}
+
+fn overloaded() -> Failure {
+    Failure::NotAllowed("the injector is busy".into())
+}
+
+fn too_long() -> Failure {
+    Failure::NotAllowed("the page is longer than this injector fetches".into())
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The canonical public request: nothing in it is the reader's.
+fn canonical_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("br, gzip"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_bounded_and_gives_what_it_holds() {
+        let mut window = Window::default();
+        for n in 0..64u8 {
+            window.push(Bytes::from(vec![n; 64 * 1024]));
+        }
+        assert!(window.end - window.base <= WINDOW);
+        assert_eq!(window.take(0), None);
+        let last = window.take(window.end - 1).unwrap();
+        assert_eq!(last, [63][..]);
+        assert_eq!(window.take(window.end), None);
+    }
+
+    #[test]
+    fn the_fetch_follows_the_quickest_reader() {
+        let mut window = Window::default();
+        window.push(Bytes::from(vec![0; 700 * 1024]));
+        assert!(window.has_room(), "nobody reads");
+        window.readers.insert(1, 0);
+        assert!(!window.has_room(), "the only reader is behind");
+        window.readers.insert(2, 700 * 1024);
+        assert!(window.has_room(), "another one is not");
+    }
+}

@@ -1,0 +1,126 @@
+//! A node that may fetch from the open web and sign what it saw.
+//!
+//! An [`Injector`] is registered with a [`Node`] and uses only its public API: it opens sealed
+//! requests, fetches through the node's own origin client, which refuses addresses that are not on
+//! the public internet, signs with its subkey, and keeps what may be shared in the node's store.
+//!
+//! * [`keys`]: root, subkey and certificate.
+//! * [`limits`]: how much one client, and all together, may ask.
+//! * [`inflight`]: one origin fetch for all who ask at once, streamed while it comes in.
+//! * [`answer`]: what one asker is told.
+
+pub mod answer;
+pub mod inflight;
+pub mod keys;
+pub mod limits;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use busel_net::endpoint::Stream;
+use busel_node::Node;
+use busel_node::serve::Inject;
+use busel_proto::cert::TrustedRoot;
+use busel_proto::id::{PeerId, SnapshotKey};
+use busel_proto::invite::InjectorTicket;
+use busel_proto::page::HostPattern;
+use busel_proto::sealed::ReplayGuard;
+use futures_util::future::BoxFuture;
+
+use inflight::InFlight;
+use keys::Keys;
+use limits::Limits;
+
+/// How an injector works.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What its root is called in invites.
+    pub label: String,
+    /// The hosts whose pages it fetches.
+    pub hosts: Vec<HostPattern>,
+    /// The longest body that it fetches, in bytes.
+    pub max_body: u64,
+    /// Requests that one client may make a second, on average.
+    pub requests_per_second: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            label: "injector".into(),
+            hosts: Vec::new(),
+            max_body: 1 << 30,
+            requests_per_second: 50,
+        }
+    }
+}
+
+/// An injector at work. Clones are one.
+#[derive(Clone)]
+pub struct Injector(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) node: Node,
+    pub(crate) keys: Keys,
+    pub(crate) config: Config,
+    pub(crate) limits: Limits,
+    pub(crate) replays: Mutex<ReplayGuard>,
+    pub(crate) inflight: Mutex<HashMap<SnapshotKey, InFlight>>,
+}
+
+impl std::fmt::Debug for Injector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Injector({})", self.0.config.label)
+    }
+}
+
+impl Injector {
+    /// Starts to answer sealed requests on `node`. The node trusts its own root from here on.
+    pub fn start(node: &Node, keys: Keys, config: Config) -> Self {
+        node.joined().trust_own(TrustedRoot {
+            key: keys.cert().root,
+            label: config.label.clone(),
+            hosts: config.hosts.clone(),
+        });
+        let injector = Self(Arc::new(Inner {
+            node: node.clone(),
+            keys,
+            limits: Limits::new(config.requests_per_second),
+            config,
+            replays: Mutex::default(),
+            inflight: Mutex::default(),
+        }));
+        node.register_injector(Arc::new(injector.clone()));
+        injector
+    }
+
+    /// What an invite asks the reader to trust.
+    pub fn trusted_root(&self) -> TrustedRoot {
+        TrustedRoot {
+            key: self.0.keys.cert().root,
+            label: self.0.config.label.clone(),
+            hosts: self.0.config.hosts.clone(),
+        }
+    }
+
+    /// What an invite says of this injector.
+    pub fn ticket(&self) -> InjectorTicket {
+        InjectorTicket { peer: self.0.node.id(), cert: self.0.keys.cert().signed().clone() }
+    }
+
+    /// Fetches from origins so far.
+    pub fn fetches(&self) -> u64 {
+        self.0.limits.fetches()
+    }
+}
+
+impl Inject for Injector {
+    fn inject(&self, envelope: Vec<u8>, from: PeerId, stream: Stream) -> BoxFuture<'static, ()> {
+        let inner = self.0.clone();
+        Box::pin(async move { answer::answer(inner, envelope, from, stream).await })
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

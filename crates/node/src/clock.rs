@@ -1,0 +1,29 @@
+//! Where time is read: the core takes it as an argument, and this is who passes it.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use busel_proto::time::{Tick, UnixTime};
+
+/// A monotonic clock that starts with the node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn tick(&self) -> Tick {
+        Tick(0) + self.0.elapsed()
+    }
+
+    /// The moment that `tick` stands for.
+    pub(crate) fn instant(&self, tick: Tick) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.0 + (tick - Tick(0)))
+    }
+}
+
+/// Wall time now. A clock before 1970 counts as 1970.
+pub fn now() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()))
+}

@@ -1,0 +1,280 @@
+//! How a node is set up: one definition of every key, read from TOML or made by a program.
+//!
+//! Unknown keys are errors: a misspelt safety setting must not be silently without effect.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use busel_proto::network::NetRange;
+use busel_proto::page::{HostName, HostPattern};
+use busel_proto::sites::{QueryRule, Site};
+use serde::{Deserialize, Serialize};
+
+/// The version of the configuration format.
+pub const VERSION: u32 = 1;
+
+/// How a node is set up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Version of this format.
+    pub version: u32,
+    /// Where the store is.
+    pub dir: PathBuf,
+    /// How much the node shows of itself.
+    pub exposure: Exposure,
+    /// Where the HTTP proxy listens; none if not given.
+    pub http: Option<SocketAddr>,
+    /// The most bytes that the store may take.
+    pub quota: u64,
+    /// Whether sites may be asked directly.
+    pub direct: bool,
+    /// Resolvers, tried in order.
+    pub dns: Vec<Dns>,
+    /// A SOCKS5 proxy through which this device connects to everything.
+    pub upstream: Option<SocketAddr>,
+    /// Certificates (PEM files) trusted for sites beside the built-in authorities.
+    pub extra_ca: Vec<PathBuf>,
+    /// Fixed destinations for some hosts, as curl's `--connect-to`.
+    pub connect_to: Vec<ConnectTo>,
+    /// Networks beside the public internet that may be connected to.
+    pub allow_net: Vec<String>,
+    /// Listen for plain QUIC here: for tests and trusted networks only.
+    pub plain_wire: Option<SocketAddr>,
+    /// Who may tunnel through this node, and where to.
+    pub exit: Exit,
+    /// Sites that the reader adds to the site list.
+    pub sites: Vec<SiteConfig>,
+}
+
+/// How much a node shows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exposure {
+    /// A reader's: announces nothing, serves nothing that its owner read, has a new id each start.
+    #[default]
+    Quiet,
+    /// A helper's: keeps its id, serves what it has, may forward and be an exit.
+    Open,
+}
+
+/// Where a node lets others tunnel to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exit {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// To the hosts of the site list.
+    Sites,
+    /// To any public host on ports 80 and 443.
+    Web,
+}
+
+/// A resolver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Dns {
+    /// The system's.
+    System,
+    /// DNS over UDP and TCP at this address.
+    Plain(SocketAddr),
+    /// DNS over HTTPS (RFC 8484) at this address, under this name.
+    Https(SocketAddr, HostName),
+}
+
+/// Connections to `host:port` go to `addr` instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectTo {
+    /// The host as in the URL.
+    pub host: String,
+    /// The port as in the URL.
+    pub port: u16,
+    /// Where to connect.
+    pub addr: SocketAddr,
+}
+
+/// One entry of the site list, as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SiteConfig {
+    /// `example.org`, `*.example.org`.
+    pub hosts: String,
+    /// Parameters of queries that are public.
+    #[serde(default)]
+    pub query: Vec<String>,
+    /// The provider must not see it being asked for.
+    #[serde(default)]
+    pub guarded: bool,
+    /// Plain `http` requests for it are answered with the `https` page.
+    #[serde(default = "yes")]
+    pub https: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Written for another version of the program.
+    #[error("the configuration has version {0}; this program knows version {VERSION}")]
+    Version(u32),
+    /// A value makes no sense.
+    #[error("{key}: {why}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let doh = |ip: [u8; 4], name: &str| {
+            let name = HostName::parse(name).expect("a fixed host name");
+            Dns::Https(SocketAddr::from((ip, 443)), name)
+        };
+        Self {
+            version: VERSION,
+            dir: PathBuf::from("busel-data"),
+            exposure: Exposure::Quiet,
+            http: None,
+            quota: 2 << 30,
+            direct: true,
+            dns: vec![
+                doh([9, 9, 9, 9], "dns.quad9.net"),
+                doh([1, 1, 1, 1], "cloudflare-dns.com"),
+                Dns::System,
+            ],
+            upstream: None,
+            extra_ca: Vec::new(),
+            connect_to: Vec::new(),
+            allow_net: Vec::new(),
+            plain_wire: None,
+            exit: Exit::Off,
+            sites: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types alone do not.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.version != VERSION {
+            return Err(ConfigError::Version(self.version));
+        }
+        self.reach()?;
+        self.site_list()?;
+        if self.dns.is_empty() {
+            let why = "at least one resolver is needed".into();
+            return Err(ConfigError::Value { key: "dns", why });
+        }
+        Ok(())
+    }
+
+    /// The networks that may be connected to.
+    pub fn reach(&self) -> Result<busel_proto::network::Reach, ConfigError> {
+        let parse = |text: &String| text.parse::<NetRange>();
+        let allowed: Result<_, _> = self.allow_net.iter().map(parse).collect();
+        let allowed = allowed
+            .map_err(|e| ConfigError::Value { key: "allow-net", why: e.to_string() })?;
+        Ok(busel_proto::network::Reach { allowed })
+    }
+
+    /// The configured part of the site list.
+    pub fn site_list(&self) -> Result<Vec<Site>, ConfigError> {
+        let bad = |why: String| ConfigError::Value { key: "sites", why };
+        self.sites
+            .iter()
+            .map(|site| {
+                let hosts = HostPattern::parse(&site.hosts)
+                    .map_err(|_| bad(format!("“{}” is no host", site.hosts)))?;
+                let query = match site.query.is_empty() {
+                    true => QueryRule::None,
+                    false => QueryRule::Only(site.query.clone()),
+                };
+                Ok(Site { hosts, query, guarded: site.guarded, https: site.https })
+            })
+            .collect()
+    }
+}
+
+impl TryFrom<String> for Dns {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bad = || {
+            format!("“{text}” is no resolver; write system, udp://IP:PORT or https://NAME@IP:PORT")
+        };
+        if text == "system" {
+            return Ok(Self::System);
+        }
+        if let Some(addr) = text.strip_prefix("udp://") {
+            return addr.parse().map(Self::Plain).map_err(|_| bad());
+        }
+        let rest = text.strip_prefix("https://").ok_or_else(bad)?;
+        let (name, addr) = rest.split_once('@').ok_or_else(bad)?;
+        let name = HostName::parse(name).map_err(|_| bad())?;
+        addr.parse().map(|addr| Self::Https(addr, name)).map_err(|_| bad())
+    }
+}
+
+impl From<Dns> for String {
+    fn from(dns: Dns) -> Self {
+        match dns {
+            Dns::System => "system".into(),
+            Dns::Plain(addr) => format!("udp://{addr}"),
+            Dns::Https(addr, name) => format!("https://{name}@{addr}"),
+        }
+    }
+}
+
+impl std::str::FromStr for ConnectTo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("“{text}” is not HOST:PORT:IP:PORT");
+        let (host, rest) = text.split_once(':').ok_or_else(bad)?;
+        let (port, addr) = rest.split_once(':').ok_or_else(bad)?;
+        Ok(Self {
+            host: HostName::parse(host).map_err(|_| bad())?.to_string(),
+            port: port.parse().map_err(|_| bad())?,
+            addr: addr.parse().map_err(|_| bad())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_is_read_in_each_form() {
+        for text in ["system", "udp://127.0.0.1:53", "https://dns.quad9.net@9.9.9.9:443"] {
+            let dns = Dns::try_from(text.to_owned()).unwrap();
+            assert_eq!(String::from(dns), text);
+        }
+        for bad in ["", "udp://x", "https://9.9.9.9", "https://a b@9.9.9.9:443"] {
+            assert!(Dns::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_destination_is_read() {
+        let to: ConnectTo = "News.example:443:127.0.0.1:8443".parse().unwrap();
+        assert_eq!((to.host.as_str(), to.port), ("news.example", 443));
+        assert!("news.example:443".parse::<ConnectTo>().is_err());
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        let config = Config { allow_net: vec!["10.0.0.0/40".into()], ..Config::default() };
+        assert!(config.check().unwrap_err().to_string().starts_with("allow-net: "));
+        let config = Config { version: 9, ..Config::default() };
+        assert!(matches!(config.check(), Err(ConfigError::Version(9))));
+        assert!(Config::default().check().is_ok());
+    }
+}

@@ -1,0 +1,149 @@
+//! One request: who may see it, which routes it may take, and our own copy if that is fresh.
+//!
+//! Public requests may be answered by any route, are raced, resumed and kept. Private ones go to
+//! the site itself, directly or through a tunnel, and leave no trace here. The race is driven in
+//! [`crate::drive`].
+
+use std::sync::Arc;
+
+use busel_proto::failure::{Failure, Route};
+use busel_proto::freshness;
+use busel_proto::shape::{self, Span};
+use busel_proto::sites::{Class, SiteList};
+use busel_proto::snapshot::Wanted;
+use futures_util::StreamExt;
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::Frame;
+
+use crate::clock;
+use crate::decode;
+use crate::drive::{Drive, Tries};
+use crate::hot::Page;
+use crate::node::Node;
+use crate::request::{Body, Request, Response, Timeline, Unanswered, full};
+use crate::route::{Item, Started, Want, local};
+
+/// Answers a request.
+pub(crate) async fn fetch(node: &Node, request: Request) -> Result<Response, Unanswered> {
+    let view = node.joined.view();
+    match view.sites.classify(&request.method, &request.url, &request.headers) {
+        Class::Private(why) => private(node, request).await.map_err(|mut unanswered| {
+            unanswered.private = Some(why);
+            unanswered
+        }),
+        Class::Public => public(node, request, &view.sites).await,
+    }
+}
+
+/// A request that may be shared.
+async fn public(
+    node: &Node,
+    mut request: Request,
+    sites: &Arc<SiteList>,
+) -> Result<Response, Unanswered> {
+    if sites.find(&request.url.host()).is_some_and(|site| site.https) {
+        request.url = request.url.upgraded();
+    }
+    let wanted = Wanted::page(request.url.clone());
+    let copy = local::find(node, &wanted).await;
+    if let Some(page) = &copy {
+        let standing = freshness::judge(&page.snapshot, &request.headers, clock::now());
+        if standing.fresh {
+            node.store.touch(&wanted.key(), clock::now());
+            return Ok(of_copy(node, page, &request, false).await);
+        }
+    }
+    let plan = node.public_plan(sites, &request.url.host());
+    let from = shape::first_byte(&request.method, &request.headers);
+    let want = Want {
+        method: request.method.clone(),
+        page: wanted,
+        headers: request.headers.clone(),
+        from,
+        resume: None,
+    };
+    let tries = Tries { sites: Some(sites.clone()), request: Arc::new(request), want };
+    Drive::start(node, tries, &plan, true, copy).await
+}
+
+/// A request that may not be shared.
+async fn private(node: &Node, request: Request) -> Result<Response, Unanswered> {
+    let routes = node.private_routes(&request.url.host());
+    let plan = node.plan(&request.url.host(), &routes);
+    let hedged = matches!(request.method, Method::GET | Method::HEAD);
+    let want = Want {
+        method: request.method.clone(),
+        page: Wanted::page(request.url.clone()),
+        headers: request.headers.clone(),
+        from: 0,
+        resume: None,
+    };
+    let tries = Tries { sites: None, request: Arc::new(request), want };
+    Drive::start(node, tries, &plan, hedged, None).await
+}
+
+/// A copy of our own as the answer.
+pub(crate) async fn of_copy(node: &Node, page: &Arc<Page>, request: &Request, stale: bool) -> Response {
+    let head = local::head(page, 0);
+    let shape = shape::shape(&request.method, &request.headers, head.status, &head.headers, head.len);
+    let body = match (&shape.span, local::whole(page)) {
+        (Span::Nothing, _) => empty(),
+        (Span::Whole, Some(body)) => full(body),
+        (Span::Part(range), Some(body)) => {
+            let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(body.len());
+            full(body.slice(at(range.start)..at(range.end)))
+        }
+        (span, None) => {
+            let (from, to) = match span {
+                Span::Part(range) => (range.start, range.end),
+                Span::Whole | Span::Nothing => (0, u64::MAX),
+            };
+            match local::start(node, page, from).await {
+                Ok(started) => limited(started, to - from),
+                Err(failure) => cut(failure),
+            }
+        }
+    };
+    let mut headers = head.headers.clone();
+    shape.apply(&mut headers);
+    let body = match shape.decode {
+        Some(coding) => decode::decoded(body, coding),
+        None => body,
+    };
+    Response {
+        status: StatusCode::from_u16(shape.status).unwrap_or(StatusCode::OK),
+        headers,
+        body,
+        route: Route::Local,
+        authority: head.authority,
+        age: head.fetched_at.map(|at| clock::now().since(at)),
+        stale,
+        timeline: Timeline::default(),
+    }
+}
+
+fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+fn cut(failure: Failure) -> Body {
+    StreamBody::new(futures_util::stream::iter([Err(failure)])).boxed_unsync()
+}
+
+/// At most `left` bytes of what a route brings.
+fn limited(started: Started, left: u64) -> Body {
+    let frames = started.items.scan(left, |left, item| {
+        let frame = match item {
+            Ok(Item::Data(bytes)) if *left > 0 => {
+                let size = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= size as u64;
+                Some(Ok(Frame::data(bytes.slice(..size))))
+            }
+            Ok(_) => None,
+            Err(failure) => Some(Err(failure)),
+        };
+        std::future::ready(frame)
+    });
+    StreamBody::new(frames).boxed_unsync()
+}

@@ -1,0 +1,232 @@
+//! What the reader joined: invites, the roots that were confirmed, the site list, the injectors and
+//! what they took back. Kept in the store, read at the start.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use busel_proto::cbor;
+use busel_proto::cert::{Revocation, SubkeyCert, TrustSet, TrustedRoot};
+use busel_proto::id::{Hash, PeerId, PublicKey};
+use busel_proto::invite::Invite;
+use busel_proto::page::HostName;
+use busel_proto::signed::{Signed, Verified};
+use busel_proto::sites::{Site, SiteList};
+use busel_proto::time::UnixTime;
+use busel_store::{ReadError, Store, WriteError};
+use minicbor::{Decode, Encode};
+
+/// Names of settings in the store.
+const INVITES: &str = "joined/";
+const REVOCATIONS: &str = "revocation/";
+
+/// What the reader joined.
+pub struct Joined {
+    store: Store,
+    own_sites: Vec<Site>,
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    invites: Vec<Kept>,
+    /// Replaced as a whole, so that a request works with one consistent view.
+    view: Arc<View>,
+    revocations: BTreeMap<PublicKey, Revoked>,
+    own_roots: Vec<TrustedRoot>,
+}
+
+/// What requests are judged by.
+#[derive(Default)]
+pub struct View {
+    /// Whom the reader trusts.
+    pub trust: TrustSet,
+    /// Whose pages may be shared.
+    pub sites: Arc<SiteList>,
+    /// Injectors and their certificates, newest first.
+    pub injectors: Vec<Injector>,
+}
+
+/// An injector that a trusted root certified.
+#[derive(Debug, Clone)]
+pub struct Injector {
+    /// Its node.
+    pub peer: PeerId,
+    /// Its certificate.
+    pub cert: Verified<SubkeyCert>,
+}
+
+#[derive(Clone, Encode, Decode)]
+#[cbor(map)]
+struct Kept {
+    #[n(0)]
+    invite: Invite,
+    #[n(1)]
+    trusted: bool,
+}
+
+/// A revocation and when it arrived.
+#[derive(Clone, Encode, Decode)]
+#[cbor(map)]
+struct Revoked {
+    #[n(0)]
+    signed: Signed<Revocation>,
+    #[n(1)]
+    at: UnixTime,
+}
+
+/// Why an invite was not joined.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] WriteError),
+}
+
+/// What joining brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JoinReport {
+    /// Nodes that can be asked.
+    pub peers: usize,
+    /// Roots that are trusted now.
+    pub roots: usize,
+    /// Roots that the invite asks to trust and that were not confirmed.
+    pub unconfirmed: usize,
+    /// Sites on the site list now.
+    pub sites: usize,
+}
+
+impl std::fmt::Debug for Joined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Joined")
+    }
+}
+
+impl Joined {
+    /// Reads what was joined before; `own_sites` are the reader's own.
+    pub fn load(store: Store, own_sites: Vec<Site>) -> Result<Self, ReadError> {
+        const MAX: usize = 64 * 1024;
+        let mut state = State::default();
+        for (_, bytes) in store.settings_with(INVITES)? {
+            // One that an older version wrote and this one can't read is left where it is.
+            state.invites.extend(cbor::from_slice::<Kept>(&bytes, MAX).ok());
+        }
+        for (_, bytes) in store.settings_with(REVOCATIONS)? {
+            if let Ok(revoked) = cbor::from_slice::<Revoked>(&bytes, 2 * MAX)
+                && let Ok(revocation) = revoked.signed.clone().verify()
+            {
+                state.revocations.insert(revocation.root, revoked);
+            }
+        }
+        state.rebuild(&own_sites);
+        Ok(Self { store, own_sites, state: RwLock::new(state) })
+    }
+
+    /// What requests are judged by now.
+    pub fn view(&self) -> Arc<View> {
+        self.read().view.clone()
+    }
+
+    /// The invites that were joined.
+    pub fn invites(&self) -> Vec<Invite> {
+        self.read().invites.iter().map(|kept| kept.invite.clone()).collect()
+    }
+
+    /// Joins `invite`. What it helps to reach is taken at once; its roots and sites only if
+    /// `trusted`, the reader's word that they were confirmed.
+    pub fn join(&self, invite: &Invite, trusted: bool) -> Result<JoinReport, JoinError> {
+        let kept = Kept { invite: invite.clone(), trusted };
+        let name = format!("{INVITES}{}", Hash::of(&cbor::to_vec(invite)));
+        self.store.set(&name, &cbor::to_vec(&kept))?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.invites.retain(|old| old.invite != *invite);
+        state.invites.push(kept);
+        state.rebuild(&self.own_sites);
+        Ok(JoinReport {
+            peers: invite.peers.len(),
+            roots: state.view.trust.roots().count(),
+            unconfirmed: if trusted { 0 } else { invite.roots.len() },
+            sites: state.view.sites.iter().count(),
+        })
+    }
+
+    /// Trusts a root of this very node: an injector believes itself.
+    pub fn trust_own(&self, root: TrustedRoot) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.own_roots.push(root);
+        state.rebuild(&self.own_sites);
+    }
+
+    /// Takes a revocation that came with content. Returns whether it said something new.
+    pub fn revoke(&self, signed: &Signed<Revocation>, at: UnixTime) -> Result<bool, WriteError> {
+        let Ok(revocation) = signed.clone().verify() else { return Ok(false) };
+        {
+            let state = self.read();
+            let known = state.revocations.get(&revocation.root).and_then(|old| old.signed.peek().ok());
+            let trusted = state.view.trust.root(&revocation.root).is_some();
+            if !trusted || known.is_some_and(|known| known.seq >= revocation.seq) {
+                return Ok(false);
+            }
+        }
+        let revoked = Revoked { signed: signed.clone(), at };
+        let name = format!("{REVOCATIONS}{}", revocation.root);
+        self.store.set(&name, &cbor::to_vec(&revoked))?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.revocations.insert(revocation.root, revoked);
+        state.rebuild(&self.own_sites);
+        Ok(true)
+    }
+
+    /// The newest revocation of `root`, to send along with its snapshots.
+    pub fn revocation(&self, root: &PublicKey) -> Option<Signed<Revocation>> {
+        self.read().revocations.get(root).map(|revoked| revoked.signed.clone())
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn rebuild(&mut self, own_sites: &[Site]) {
+        let mut view = View::default();
+        for root in &self.own_roots {
+            view.trust.add(root.clone());
+        }
+        let mut sites = own_sites.to_vec();
+        for Kept { invite, .. } in self.invites.iter().filter(|kept| kept.trusted) {
+            for root in &invite.roots {
+                view.trust.add(root.clone());
+            }
+            sites.extend(invite.sites.iter().cloned());
+        }
+        for Revoked { signed, at } in self.revocations.values() {
+            if let Ok(revocation) = signed.clone().verify() {
+                view.trust.revoke(&revocation, *at);
+            }
+        }
+        for ticket in self.invites.iter().flat_map(|kept| &kept.invite.injectors) {
+            if let Ok(cert) = ticket.cert.clone().verify()
+                && view.trust.root(&cert.root).is_some()
+            {
+                view.injectors.push(Injector { peer: ticket.peer, cert });
+            }
+        }
+        view.injectors.sort_by_key(|injector| std::cmp::Reverse(injector.cert.epoch));
+        view.sites = Arc::new(SiteList::new(sites));
+        self.view = Arc::new(view);
+    }
+}
+
+impl View {
+    /// Injectors whose word counts for `host`, and whose key is valid at `now`. If the reader's
+    /// clock is so wrong that none is, all count: the injector will tell the time.
+    pub fn injectors_for(&self, host: &HostName, now: UnixTime) -> Vec<Injector> {
+        let counts = |injector: &&Injector| {
+            let root = self.trust.root(&injector.cert.root);
+            root.is_some_and(|root| root.hosts.iter().any(|pattern| pattern.matches(host)))
+        };
+        let all: Vec<_> = self.injectors.iter().filter(counts).cloned().collect();
+        let valid: Vec<_> = all.iter().filter(|i| i.cert.covers(now)).cloned().collect();
+        if valid.is_empty() { all } else { valid }
+    }
+}

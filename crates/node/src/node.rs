@@ -1,0 +1,426 @@
+//! One running Busel: its store, its place in the network, its doors.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use busel_net::dial::Dialer;
+use busel_net::endpoint::BindError;
+use busel_net::finder::Finder;
+use busel_net::finder::invite::{Invited, contacts};
+use busel_net::finder::saved::Saved;
+use busel_net::wire::plain::Plain;
+use busel_net::wire::relay::Relay;
+use busel_net::wire::{Contact, Wire};
+use busel_net::Endpoint;
+use busel_proto::cert::Revocation;
+use busel_proto::failure::Route;
+use busel_proto::id::PeerId;
+use busel_proto::invite::{Invite, RelayTicket};
+use busel_proto::memory::{Memory, Step};
+use busel_proto::page::HostName;
+use busel_proto::signed::Signed;
+use busel_proto::sites::SiteList;
+use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
+use futures_util::future::BoxFuture;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::clock::{self, Clock};
+use crate::config::{Config, ConfigError, Exposure};
+use crate::door::http::{Behind, DoorConfig, DoorError, HttpDoor};
+use crate::fetch;
+use crate::hot::Hot;
+use crate::joined::{JoinError, JoinReport, Joined};
+use crate::origin::{self, Origin, Own};
+use crate::request::{Request, Response, Unanswered};
+use crate::resolve::Names;
+use crate::route::tunnel::ByTunnel;
+use crate::save::Saver;
+use crate::serve::{self, Inject};
+use crate::tunnel;
+
+/// Names of settings in the store.
+const IDENTITY: &str = "identity";
+const SAVED: &str = "saved-nodes";
+/// A public page is tunnelled to only when every other way failed, or was silent for this long.
+const TUNNEL_AFTER: Duration = Duration::from_secs(10);
+
+/// A running node. Clones are one node; [`Node::stop`] ends it.
+#[derive(Debug, Clone)]
+pub struct Node(Arc<Inner>);
+
+/// What a node is made of.
+pub struct Inner {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) joined: Joined,
+    pub(crate) own: Own,
+    pub(crate) direct: Origin,
+    pub(crate) tunnelled: Origin,
+    pub(crate) hot: Hot,
+    pub(crate) clock: Clock,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    memory: Mutex<Memory>,
+    injector: OnceLock<Arc<dyn Inject>>,
+    door: Mutex<Option<HttpDoor>>,
+    wires: Vec<&'static str>,
+    relay_wire: Arc<Relay>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Node")
+    }
+}
+
+impl Deref for Node {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration can't be used.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// The store can't be opened.
+    #[error("the store can't be opened: {0}")]
+    Store(#[from] OpenError),
+    /// The store can't be read.
+    #[error("the store can't be read: {0}")]
+    Read(#[from] ReadError),
+    /// The store can't be written.
+    #[error("the store can't be written: {0}")]
+    Write(#[from] WriteError),
+    /// The network endpoint can't start.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A certificate file can't be read, or a local socket can't be opened.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The proxy can't listen.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+}
+
+impl Node {
+    /// Starts a node whose store needs no passphrase.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Unlock::Open).await
+    }
+
+    /// Starts a node and opens its doors.
+    pub async fn start_with(config: Config, unlock: Unlock) -> Result<Self, StartError> {
+        config.check()?;
+        let options =
+            busel_store::Options { dir: config.dir.clone(), unlock, quota: config.quota };
+        let store = blocking(move || Store::open(options)).await?;
+        let joined = Joined::load(store.clone(), config.site_list()?)?;
+        let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
+        let wires = Wires::start(&config, &dialer, &joined.invites()).await?;
+        let finders = finders(&store, &joined, config.exposure)?;
+        let identity = identity(&store, config.exposure)?;
+        let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
+        let roots = origin::roots(&config.extra_ca)?;
+        let reach = config.reach()?;
+        let http = config.http;
+        let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
+            let guarded = weak.clone();
+            let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
+            let names = Names::new(&config.dns, &config.connect_to, reach, guarded);
+            let own = Own { names: Arc::new(names), dialer };
+            Inner {
+                direct: Origin::new(Arc::new(own.clone()), roots.clone()),
+                tunnelled: Origin::new(Arc::new(ByTunnel(weak.clone())), roots),
+                wires: wires.all.iter().map(|wire| wire.name()).collect(),
+                relay_wire: wires.relay,
+                config,
+                store,
+                endpoint,
+                joined,
+                own,
+                hot: Hot::default(),
+                clock: Clock::start(),
+                stop: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+                memory: Mutex::default(),
+                injector: OnceLock::new(),
+                door: Mutex::default(),
+            }
+        });
+        let node = Self(inner);
+        node.tasks.spawn(serve::serve(node.clone()));
+        if let Some(listen) = http {
+            let opened = HttpDoor::open(DoorConfig::new(listen), Arc::new(node.clone())).await;
+            match opened {
+                Ok(door) => *lock(&node.door) = Some(door),
+                Err(error) => {
+                    node.stop().await;
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(node)
+    }
+
+    /// Ends the node: closes its doors and connections and waits for all it does.
+    pub async fn stop(&self) {
+        let door = lock(&self.door).take();
+        if let Some(door) = door {
+            door.close().await;
+        }
+        self.stop.cancel();
+        self.endpoint.close().await;
+        self.relay_wire.stop().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Answers a request by whatever way works.
+    pub async fn fetch(&self, request: Request) -> Result<Response, Unanswered> {
+        fetch::fetch(self, request).await
+    }
+
+    /// Joins an invite. `trusted`: the reader confirmed its roots and sites.
+    pub async fn join(&self, invite: &Invite, trusted: bool) -> Result<JoinReport, JoinError> {
+        let (node, own) = (self.clone(), invite.clone());
+        let report = blocking(move || node.joined.join(&own, trusted)).await?;
+        self.hot.clear();
+        for contact in contacts(invite) {
+            self.endpoint.learn(contact).await;
+        }
+        Ok(report)
+    }
+
+    /// Learns where another node may be reached.
+    pub async fn learn(&self, contact: Contact) {
+        self.endpoint.learn(contact).await;
+    }
+
+    /// This node's id; a quiet node's is new each start.
+    pub fn id(&self) -> PeerId {
+        self.endpoint.id()
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Its presence in the network.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// What it joined.
+    pub fn joined(&self) -> &Joined {
+        &self.joined
+    }
+
+    /// The client by which it asks origins directly.
+    pub fn origin(&self) -> &Origin {
+        &self.direct
+    }
+
+    /// Where its HTTP proxy listens.
+    pub fn http_addr(&self) -> Option<std::net::SocketAddr> {
+        lock(&self.door).as_ref().map(HttpDoor::addr)
+    }
+
+    /// The names of its wires.
+    pub fn wires(&self) -> &[&'static str] {
+        &self.wires
+    }
+
+    /// Makes this node answer `inject/1`. The first to register stays.
+    pub fn register_injector(&self, injector: Arc<dyn Inject>) {
+        let _ = self.injector.set(injector);
+    }
+
+    /// Takes a revocation that came with content.
+    pub async fn revoked(&self, revocation: Signed<Revocation>) {
+        let node = self.clone();
+        let taken = tokio::task::spawn_blocking(move || {
+            node.joined.revoke(&revocation, clock::now())
+        });
+        match taken.await {
+            Ok(Ok(true)) => self.hot.clear(),
+            Ok(Ok(false)) | Err(_) => {}
+            Ok(Err(error)) => debug!(%error, "a revocation was not kept"),
+        }
+    }
+
+    pub(crate) fn upgrade(weak: &Weak<Inner>) -> Option<Self> {
+        weak.upgrade().map(Self)
+    }
+}
+
+impl Inner {
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        lock(&self.memory)
+    }
+
+    pub(crate) fn plan(&self, host: &HostName, routes: &[Route]) -> Vec<Step> {
+        self.memory().plan(host, routes, self.clock.tick())
+    }
+
+    /// The routes that a public request for `host` may take, in the order of a first try.
+    fn public_routes(&self, sites: &SiteList, host: &HostName) -> Vec<Route> {
+        let guarded = sites.find(host).is_some_and(|site| site.guarded);
+        let hidden = guarded && self.config.exposure == Exposure::Quiet;
+        let mut routes = Vec::with_capacity(3);
+        if self.config.direct && !hidden {
+            routes.push(Route::Direct);
+        }
+        routes.extend([Route::Swarm, Route::Injector]);
+        routes
+    }
+
+    /// The plan of a public request: the routes that bring signed copies, and the site itself; then,
+    /// if none of them works (a page that sets a cookie may not be signed, say), a tunnel to it.
+    pub(crate) fn public_plan(&self, sites: &SiteList, host: &HostName) -> Vec<Step> {
+        let mut plan = self.plan(host, &self.public_routes(sites, host));
+        if let Some(last) = plan.last_mut() {
+            last.patience = TUNNEL_AFTER;
+        }
+        plan.push(Step { route: Route::Tunnel, patience: TUNNEL_AFTER });
+        plan
+    }
+
+    /// The routes that a private request to `host`, or a tunnel, may take.
+    pub(crate) fn private_routes(&self, host: &HostName) -> Vec<Route> {
+        let guarded = self.joined.view().sites.find(host).is_some_and(|site| site.guarded);
+        let hidden = guarded && self.config.exposure == Exposure::Quiet;
+        let direct = (self.config.direct && !hidden).then_some(Route::Direct);
+        direct.into_iter().chain([Route::Tunnel]).collect()
+    }
+
+    /// Peers to ask for copies: those we are connected to first.
+    pub(crate) fn peers_to_ask(&self) -> Vec<PeerId> {
+        let connected = self.endpoint.connected();
+        let injectors: Vec<_> =
+            self.joined.view().injectors.iter().map(|injector| injector.peer).collect();
+        let known = self.endpoint.contacts().into_iter().map(|contact| contact.peer);
+        let others: Vec<_> = known.filter(|peer| !connected.contains(peer)).collect();
+        let asked = connected.into_iter().chain(others);
+        asked.filter(|peer| !injectors.contains(peer)).collect()
+    }
+
+    /// Nodes to tunnel through: injectors first, whose operators expect it.
+    pub(crate) fn exits(&self) -> Vec<PeerId> {
+        let view = self.joined.view();
+        let injectors = view.injectors.iter().map(|injector| injector.peer);
+        injectors.chain(self.peers_to_ask()).collect()
+    }
+
+    pub(crate) fn injector(&self) -> Option<Arc<dyn Inject>> {
+        self.injector.get().cloned()
+    }
+}
+
+impl Node {
+    pub(crate) fn saver(&self) -> Saver {
+        let node = self.clone();
+        Saver::start(self.store.clone(), move |snapshot| node.hot.forget(&snapshot.key()))
+    }
+}
+
+impl Behind for Node {
+    fn fetch(&self, request: Request) -> BoxFuture<'_, Result<Response, Unanswered>> {
+        Box::pin(fetch::fetch(self, request))
+    }
+
+    fn tunnel(&self, client: Upgraded, host: HostName, port: u16) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tunnel::carry(self, TokioIo::new(client), host, port) => {}
+            }
+        })
+    }
+}
+
+/// The wires of a node: by relay always, plain only if asked for.
+struct Wires {
+    relay: Arc<Relay>,
+    all: Vec<Arc<dyn Wire>>,
+}
+
+impl Wires {
+    async fn start(
+        config: &Config,
+        dialer: &Dialer,
+        invites: &[Invite],
+    ) -> Result<Self, std::io::Error> {
+        let relays: Vec<RelayTicket> = invites.iter().flat_map(|i| i.relays.clone()).collect();
+        let relay = Arc::new(Relay::start(dialer.clone(), &relays).await?);
+        let mut all: Vec<Arc<dyn Wire>> = vec![relay.clone()];
+        if let Some(listen) = config.plain_wire {
+            all.push(Arc::new(Plain::new(listen)));
+        }
+        Ok(Self { relay, all })
+    }
+}
+
+fn finders(
+    store: &Store,
+    joined: &Joined,
+    exposure: Exposure,
+) -> Result<Vec<Arc<dyn Finder>>, ReadError> {
+    let kept = store.setting(SAVED)?.unwrap_or_default();
+    let keeper = store.clone();
+    let keep = Arc::new(move |bytes: Vec<u8>| {
+        let store = keeper.clone();
+        // Saved nodes are hints; if one is lost, the next good one is saved again.
+        tokio::task::spawn_blocking(move || store.set(SAVED, &bytes));
+    });
+    let _ = exposure;
+    let invited = Invited::new(&joined.invites());
+    Ok(vec![Arc::new(invited), Arc::new(Saved::new(&kept, keep))])
+}
+
+/// An open node keeps its identity; a quiet one has a new one each start.
+fn identity(store: &Store, exposure: Exposure) -> Result<[u8; 32], StartError> {
+    if exposure == Exposure::Quiet {
+        return Ok(rand::random());
+    }
+    let kept = store.setting(IDENTITY)?.and_then(|bytes| bytes.try_into().ok());
+    match kept {
+        Some(identity) => Ok(identity),
+        None => {
+            let new: [u8; 32] = rand::random();
+            store.set(IDENTITY, &new)?;
+            Ok(new)
+        }
+    }
+}
+
+fn is_guarded(node: &Weak<Inner>, host: &HostName) -> bool {
+    let node = node.upgrade();
+    node.is_some_and(|node| node.joined.view().sites.find(host).is_some_and(|site| site.guarded))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,353 @@
+//! Talking to origins: HTTP/1.1 and HTTP/2 over TCP or a tunnel, TLS verified, connections kept.
+//!
+//! The route `Direct` and the injector use it over this device's own connections, the route
+//! `Tunnel` over another node's. It forwards requests; it decides nothing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use busel_net::dial::{Dialer, of_io};
+use busel_proto::failure::Failure;
+use busel_proto::page::{HostName, PageUrl};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsConnector;
+
+use crate::request::{Body, RequestBody};
+use crate::resolve::Names;
+
+/// A TLS handshake takes at most this long.
+const TLS_LIMIT: Duration = Duration::from_secs(15);
+/// Idle connections kept to one host, and for how long.
+const IDLE: (usize, Duration) = (32, Duration::from_secs(60));
+/// The largest response head.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Bytes both ways, whatever carries them.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Opens connections to hosts: this device's own, or another node's by tunnel.
+pub trait Way: Send + Sync + 'static {
+    /// Connects to `host`.
+    fn connect(
+        &self,
+        host: HostName,
+        port: u16,
+    ) -> BoxFuture<'static, Result<Box<dyn Io>, Failure>>;
+}
+
+/// This device's own connections.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// Resolves names.
+    pub names: Arc<Names>,
+    /// Opens connections.
+    pub dialer: Dialer,
+}
+
+impl Own {
+    /// Connects to the first address of `host` that answers.
+    pub async fn dial(
+        &self,
+        host: &HostName,
+        port: u16,
+    ) -> Result<tokio::net::TcpStream, Failure> {
+        let addrs: Vec<SocketAddr> = self.names.resolve(host, port).await?;
+        self.dialer.dial_any(&addrs).await
+    }
+}
+
+impl Way for Own {
+    fn connect(
+        &self,
+        host: HostName,
+        port: u16,
+    ) -> BoxFuture<'static, Result<Box<dyn Io>, Failure>> {
+        let own = self.clone();
+        Box::pin(async move {
+            Ok(Box::new(own.dial(&host, port).await?) as Box<dyn Io>)
+        })
+    }
+}
+
+/// A client of origins over one [`Way`].
+#[derive(Clone)]
+pub struct Origin {
+    client: Client<Connector, RequestBody>,
+}
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Origin")
+    }
+}
+
+/// Why an origin did not answer, and whether a byte of the request may have reached it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Why.
+    pub failure: Failure,
+    /// Whether a byte of the request may have been sent.
+    pub sent: bool,
+}
+
+impl Origin {
+    /// A client that connects by `way` and trusts `roots` for TLS.
+    pub fn new(way: Arc<dyn Way>, roots: Arc<rustls::RootCertStore>) -> Self {
+        let mut tls = ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::ring::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let connector = Connector { way, tls: TlsConnector::from(Arc::new(tls)) };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE.1)
+            .pool_max_idle_per_host(IDLE.0)
+            .http1_max_buf_size(MAX_HEAD)
+            .http2_max_header_list_size(u32::try_from(MAX_HEAD).expect("64 KiB"))
+            .retry_canceled_requests(true)
+            .build(connector);
+        Self { client }
+    }
+
+    /// Sends a request and returns the response once its head is there.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &PageUrl,
+        headers: HeaderMap,
+        body: RequestBody,
+    ) -> Result<Response<Body>, Failed> {
+        let uri: Uri = url.as_str().parse().map_err(|_| Failed {
+            failure: Failure::Protocol("the address is no HTTP address".into()),
+            sent: false,
+        })?;
+        let mut request = Request::new(body.clone());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        let response = self.client.request(request).await.map_err(|e| failed(&e, &body))?;
+        Ok(response.map(|body| body.map_err(|e| of_hyper(&e)).boxed_unsync()))
+    }
+}
+
+fn failed(error: &ClientError, body: &RequestBody) -> Failed {
+    let failure = cause(error);
+    Failed { failure, sent: !error.is_connect() || body.touched() }
+}
+
+/// What lies at the bottom of an error: our own connect failure, or an I/O error.
+fn cause(error: &(dyn std::error::Error + 'static)) -> Failure {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        if let Some(refused) = error.downcast_ref::<ConnectError>() {
+            return refused.0.clone();
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return of_io(io);
+        }
+        if let Some(hyper) = error.downcast_ref::<hyper::Error>()
+            && hyper.is_incomplete_message()
+        {
+            return Failure::CutOff;
+        }
+        at = error.source();
+    }
+    Failure::Protocol(error.to_string())
+}
+
+fn of_hyper(error: &hyper::Error) -> Failure {
+    match cause(error) {
+        // A body that ends before its length is cut, whatever the layer below says.
+        Failure::Protocol(_) if error.is_body_write_aborted() => Failure::CutOff,
+        failure => failure,
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct ConnectError(Failure);
+
+#[derive(Clone)]
+struct Connector {
+    way: Arc<dyn Way>,
+    tls: TlsConnector,
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Link;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<Link, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { this.connect(&uri).await.map_err(ConnectError) })
+    }
+}
+
+impl Connector {
+    async fn connect(&self, uri: &Uri) -> Result<Link, Failure> {
+        let malformed = || Failure::Protocol("no host in the address".into());
+        let secure = uri.scheme_str() == Some("https");
+        let host = uri.host().ok_or_else(malformed)?;
+        let host = HostName::parse(host).map_err(|_| malformed())?;
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let io = self.way.connect(host.clone(), port).await?;
+        if !secure {
+            return Ok(Link { io: TokioIo::new(io), h2: false });
+        }
+        let (io, h2) = handshake(&self.tls, &host, io).await?;
+        Ok(Link { io: TokioIo::new(io), h2 })
+    }
+}
+
+/// Adds TLS and tells a forged certificate from a reset.
+async fn handshake(
+    tls: &TlsConnector,
+    host: &HostName,
+    io: Box<dyn Io>,
+) -> Result<(Box<dyn Io>, bool), Failure> {
+    let name = host.as_str().to_owned();
+    let name = name.try_into().map_err(|_| Failure::Protocol("no server name".into()))?;
+    let shaking = tokio::time::timeout(TLS_LIMIT, tls.connect(name, io));
+    let stream = match shaking.await {
+        Err(_) => return Err(Failure::Silent),
+        Ok(Err(error)) => return Err(of_tls(&error)),
+        Ok(Ok(stream)) => stream,
+    };
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok((Box::new(stream), h2))
+}
+
+fn of_tls(error: &io::Error) -> Failure {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(_)) => Failure::ForgedCertificate,
+        Some(other) => Failure::Protocol(format!("TLS: {other}")),
+        // Nothing in a handshake ends a connection in the middle but a filter or a crash.
+        None if error.kind() == io::ErrorKind::UnexpectedEof => Failure::Reset,
+        None => of_io(error),
+    }
+}
+
+/// A connection as the pool sees it.
+struct Link {
+    io: TokioIo<Box<dyn Io>>,
+    h2: bool,
+}
+
+impl Connection for Link {
+    fn connected(&self) -> Connected {
+        if self.h2 { Connected::new().negotiated_h2() } else { Connected::new() }
+    }
+}
+
+impl Read for Link {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for Link {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+/// A QUIC stream as [`Io`].
+pub(crate) struct StreamIo(pub(crate) busel_net::endpoint::Stream);
+
+impl AsyncRead for StreamIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        AsyncRead::poll_read(Pin::new(&mut self.0.recv), cx, buf)
+    }
+}
+
+impl AsyncWrite for StreamIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.0.send), cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(&mut self.0.send), cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.0.send), cx)
+    }
+}
+
+/// The authorities that vouch for sites: Mozilla's, and files the owner adds.
+pub fn roots(extra: &[std::path::PathBuf]) -> io::Result<Arc<rustls::RootCertStore>> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    let mut store = rustls::RootCertStore::empty();
+    store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    for path in extra {
+        let bad = |e: String| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()))
+        };
+        for cert in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
+            let cert = cert.map_err(|e| bad(e.to_string()))?;
+            store.add(cert).map_err(|e| bad(e.to_string()))?;
+        }
+    }
+    Ok(Arc::new(store))
+}

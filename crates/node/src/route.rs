@@ -1,0 +1,149 @@
+//! The routes: ways to get one request answered. Each is one file and answers with a [`Started`].
+//!
+//! A route tries; it does not choose. Order, delays, cancelling and resuming are the race's.
+
+pub(crate) mod direct;
+pub(crate) mod injector;
+pub(crate) mod local;
+pub(crate) mod swarm;
+pub(crate) mod tunnel;
+
+use busel_proto::failure::Failure;
+use busel_proto::id::Hash;
+use busel_proto::snapshot::Snapshot;
+use busel_proto::time::UnixTime;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use http::{HeaderMap, HeaderValue, Method};
+
+use crate::request::Authority;
+
+/// A route that has a good head.
+pub(crate) struct Started {
+    pub(crate) head: Head,
+    pub(crate) items: Items,
+}
+
+/// What a route brings after its head.
+pub(crate) type Items = BoxStream<'static, Result<Item, Failure>>;
+
+/// The next of it.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Bytes of the body.
+    Data(Bytes),
+    /// The signature, where it comes after the body.
+    Signed(Box<Snapshot>),
+}
+
+/// The head of a response, by whatever way it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// Length of the whole body, if known.
+    pub(crate) len: Option<u64>,
+    /// Where in the body the items begin.
+    pub(crate) offset: u64,
+    pub(crate) authority: Authority,
+    /// For a copy: when it was fetched.
+    pub(crate) fetched_at: Option<UnixTime>,
+    /// For a copy whose signature came first.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// The answer is shaped for this request already (ranges, conditions): the origin did it.
+    pub(crate) shaped: bool,
+}
+
+impl Head {
+    /// The body's root, if it is known.
+    pub(crate) fn root(&self) -> Option<Hash> {
+        self.snapshot.as_ref().map(|s| s.head().root)
+    }
+}
+
+/// What a route is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Want {
+    pub(crate) method: Method,
+    pub(crate) page: busel_proto::snapshot::Wanted,
+    pub(crate) headers: HeaderMap,
+    /// First byte of the body.
+    pub(crate) from: u64,
+    /// Set when a body is to be continued at `from`.
+    pub(crate) resume: Option<Resume>,
+}
+
+/// What the first part of a body was, so that only the same one is continued.
+#[derive(Debug, Clone)]
+pub(crate) struct Resume {
+    pub(crate) root: Option<Hash>,
+    pub(crate) etag: Option<HeaderValue>,
+    pub(crate) len: Option<u64>,
+}
+
+impl Resume {
+    /// Whether `head` continues the body begun: the same root, or else the same strong ETag and
+    /// length. Anything else would splice two versions.
+    pub(crate) fn fits(&self, head: &Head) -> bool {
+        if let (Some(ours), Some(theirs)) = (self.root, head.root()) {
+            return ours == theirs;
+        }
+        let same_len = self.len.is_none() || head.len.is_none() || self.len == head.len;
+        let theirs = busel_proto::shape::strong_etag(&head.headers);
+        same_len && self.etag.is_some() && self.etag.as_ref() == theirs
+    }
+}
+
+/// Why a try of a route failed.
+pub(crate) struct Lost {
+    pub(crate) failure: Failure,
+    /// Whether a byte of the request may have reached an origin.
+    pub(crate) sent: bool,
+    /// An old copy that this way has, for want of anything better.
+    pub(crate) stale: Option<Box<Started>>,
+}
+
+impl From<Failure> for Lost {
+    fn from(failure: Failure) -> Self {
+        Self { failure, sent: false, stale: None }
+    }
+}
+
+impl From<crate::origin::Failed> for Lost {
+    fn from(failed: crate::origin::Failed) -> Self {
+        Self { failure: failed.failure, sent: failed.sent, stale: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(etag: &'static str, len: Option<u64>) -> Head {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::ETAG, HeaderValue::from_static(etag));
+        Head {
+            status: 200,
+            headers,
+            len,
+            offset: 0,
+            authority: Authority::Site,
+            fetched_at: None,
+            snapshot: None,
+            shaped: false,
+        }
+    }
+
+    #[test]
+    fn only_the_same_version_is_continued() {
+        let resume =
+            Resume { root: None, etag: Some(HeaderValue::from_static("\"a\"")), len: Some(9) };
+        assert!(resume.fits(&head("\"a\"", Some(9))));
+        assert!(resume.fits(&head("\"a\"", None)));
+        assert!(!resume.fits(&head("\"b\"", Some(9))), "another version");
+        assert!(!resume.fits(&head("\"a\"", Some(8))), "another length");
+        assert!(!resume.fits(&head("W/\"a\"", Some(9))), "a weak tag names no bytes");
+        let unknown = Resume { root: None, etag: None, len: Some(9) };
+        assert!(!unknown.fits(&head("\"a\"", Some(9))), "nothing to compare");
+    }
+}

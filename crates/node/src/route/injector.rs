@@ -1,0 +1,235 @@
+//! The route `Injector`: a node that fetches and signs is asked, with the request sealed to it.
+//!
+//! The answer's channel is the injector's, so what it says may be shown at once; it is kept and
+//! shared only once the root is signed and fits what came.
+
+use std::time::Duration;
+
+use busel_net::endpoint::Stream;
+use busel_net::frame::{self, FrameError};
+use busel_proto::failure::Failure;
+use busel_proto::message::{Answer, Ask, MAX_FRAME};
+use busel_proto::sealed::{
+    ChunkCipher, InjectRequest, MAX_CHUNK, Part, Preview, ResponseKey, seal_request,
+};
+use busel_proto::snapshot::{Snapshot, SignedSnapshot, Wanted, header_map};
+use busel_proto::time::UnixTime;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use http::Method;
+
+use super::{Head, Item, Items, Lost, Started, Want};
+use crate::clock;
+use crate::joined::Injector;
+use crate::node::Node;
+use crate::request::Authority;
+
+/// An injector's first word is waited for this long; it has to ask the origin.
+const ANSWER_LIMIT: Duration = Duration::from_secs(25);
+/// Injectors asked for one page, one after the other.
+const MAX_ASKED: usize = 4;
+
+/// Asks the injectors that are trusted for the page's host, until one answers.
+pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
+    let view = node.joined.view();
+    let injectors = view.injectors_for(&want.page.url.host(), clock::now());
+    let mut why = Failure::NobodyKnown;
+    for injector in injectors.into_iter().take(MAX_ASKED) {
+        match ask(node, &injector, want).await {
+            Ok(started) => return Ok(started),
+            Err(failure) => why = failure,
+        }
+    }
+    Err(why.into())
+}
+
+async fn ask(node: &Node, injector: &Injector, want: &Want) -> Result<Started, Failure> {
+    match ask_at(node, injector, want, clock::now()).await? {
+        Asked::Started(started) => Ok(*started),
+        // The reader's clock is off; requests carry the injector's time from here on.
+        Asked::Clock(time) => match ask_at(node, injector, want, time).await? {
+            Asked::Started(started) => Ok(*started),
+            Asked::Clock(_) => Err(Failure::Protocol("the injector's clock jumps".into())),
+        },
+    }
+}
+
+enum Asked {
+    Started(Box<Started>),
+    Clock(UnixTime),
+}
+
+async fn ask_at(
+    node: &Node,
+    injector: &Injector,
+    want: &Want,
+    at: UnixTime,
+) -> Result<Asked, Failure> {
+    let request = InjectRequest {
+        url: want.page.url.as_str().to_owned(),
+        variant: want.page.variant.clone(),
+        at,
+        nonce: rand::random(),
+        from: (want.method != Method::HEAD).then_some(want.from),
+        root: want.resume.as_ref().and_then(|resume| resume.root),
+        new: insists_on_new(want),
+    };
+    let (envelope, key) =
+        seal_request(&request, &injector.cert.subkey, &injector.cert.hpke, rand::random())
+            .map_err(|e| Failure::Protocol(e.to_string()))?;
+    let asking = async {
+        let mut response = Sealed::open(node, injector, envelope, key).await?;
+        let first = response.next().await?;
+        Ok::<_, Failure>((first, response))
+    };
+    let asked = tokio::time::timeout(ANSWER_LIMIT, asking).await;
+    let (first, response) = asked.unwrap_or(Err(Failure::Silent))?;
+    let Some(first) = first else { return Err(Failure::CutOff) };
+    let head = match Part::from_bytes(&first).map_err(|e| Failure::Protocol(e.to_string()))? {
+        Part::Clock(time) => return Ok(Asked::Clock(time)),
+        Part::Declined(failure) => return Err(failure),
+        Part::Data(_) => return Err(Failure::Protocol("bytes before a head".into())),
+        Part::Preview(preview) => preview_head(node, injector, preview, want),
+        Part::Signed(signed) => signed_head(verify(node, &want.page, *signed)?, node, want),
+    };
+    if let Some(resume) = &want.resume
+        && !resume.fits(&head)
+    {
+        return Err(Failure::CannotResume);
+    }
+    let items = match want.method {
+        Method::HEAD => stream::empty().boxed(),
+        _ => parts(node.clone(), want.page.clone(), response, head.snapshot.is_some()),
+    };
+    Ok(Asked::Started(Box::new(Started { head, items })))
+}
+
+fn insists_on_new(want: &Want) -> bool {
+    let control = want.headers.get(http::header::CACHE_CONTROL).and_then(|v| v.to_str().ok());
+    control.is_some_and(|v| v.contains("no-cache") || v.contains("max-age=0"))
+}
+
+fn verify(node: &Node, page: &Wanted, signed: SignedSnapshot) -> Result<Snapshot, Failure> {
+    signed
+        .verify(page, &node.joined.view().trust)
+        .map_err(|e| Failure::NotAuthentic(e.to_string()))
+}
+
+fn label(node: &Node, root: &busel_proto::id::PublicKey) -> String {
+    node.joined.view().trust.root(root).map(|r| r.label.clone()).unwrap_or_default()
+}
+
+fn preview_head(node: &Node, injector: &Injector, preview: Preview, want: &Want) -> Head {
+    Head {
+        status: preview.status,
+        headers: header_map(&preview.headers),
+        len: preview.len,
+        offset: want.from,
+        authority: Authority::Injector {
+            label: label(node, &injector.cert.root),
+            tls: preview.tls,
+        },
+        fetched_at: Some(preview.fetched_at),
+        snapshot: None,
+        shaped: false,
+    }
+}
+
+fn signed_head(snapshot: Snapshot, node: &Node, want: &Want) -> Head {
+    let head = snapshot.head();
+    Head {
+        status: head.status,
+        headers: snapshot.headers(),
+        len: Some(head.len),
+        offset: want.from,
+        authority: Authority::Injector { label: label(node, &snapshot.cert().root), tls: head.tls },
+        fetched_at: Some(head.fetched_at),
+        snapshot: Some(snapshot.clone()),
+        shaped: false,
+    }
+}
+
+/// The body, and the signature if it comes last. Bytes under a signature that came first are
+/// hashed by whoever keeps them; the channel vouches for them until then.
+fn parts(node: Node, page: Wanted, response: Sealed, signed: bool) -> Items {
+    struct State {
+        node: Node,
+        page: Wanted,
+        response: Sealed,
+        signed: bool,
+        over: bool,
+    }
+    let state = State { node, page, response, signed, over: false };
+    stream::unfold(state, |mut state| async move {
+        if state.over {
+            return None;
+        }
+        let item = match state.response.next().await {
+            Err(failure) => Err(failure),
+            // A response without a signature is one that may not be kept.
+            Ok(None) => return None,
+            Ok(Some(bytes)) => match Part::from_bytes(&bytes) {
+                Ok(Part::Data(_)) => Ok(Item::Data(Bytes::from(bytes).slice(1..))),
+                Ok(Part::Signed(signed)) if !state.signed => {
+                    state.signed = true;
+                    verify(&state.node, &state.page, *signed).map(Box::new).map(Item::Signed)
+                }
+                Ok(Part::Declined(failure)) => Err(failure),
+                Ok(_) => Err(Failure::Protocol("a part out of order".into())),
+                Err(error) => Err(Failure::Protocol(error.to_string())),
+            },
+        };
+        state.over = item.is_err();
+        Some((item, state))
+    })
+    .boxed()
+}
+
+/// A sealed response being read.
+struct Sealed {
+    stream: Stream,
+    cipher: ChunkCipher,
+    over: bool,
+}
+
+impl Sealed {
+    async fn open(
+        node: &Node,
+        injector: &Injector,
+        envelope: Vec<u8>,
+        key: ResponseKey,
+    ) -> Result<Self, Failure> {
+        let opened = node.endpoint.open(&injector.peer).await;
+        let mut stream = opened.map_err(|_| Failure::Unreachable)?;
+        let ask = Ask::Inject { envelope }.to_frame();
+        stream.send.write_all(&ask).await.map_err(|_| Failure::CutOff)?;
+        let _ = stream.send.finish();
+        let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(|_| Failure::CutOff)?;
+        match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
+            Answer::Open => {}
+            Answer::Declined { failure } => return Err(Failure::Declined(failure.to_string())),
+            Answer::Found { .. } | Answer::Nothing => {
+                return Err(Failure::Declined("it is no injector".into()));
+            }
+        }
+        let mut nonce = [0; 32];
+        stream.recv.read_exact(&mut nonce).await.map_err(|_| Failure::CutOff)?;
+        Ok(Self { stream, cipher: key.cipher(&nonce), over: false })
+    }
+
+    /// The next part's bytes; `None` after the last.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        if self.over {
+            return Ok(None);
+        }
+        let chunk = match frame::read(&mut self.stream.recv, MAX_CHUNK).await {
+            Ok(chunk) => chunk,
+            Err(FrameError::Bad(error)) => return Err(Failure::Protocol(error.to_string())),
+            Err(FrameError::Io(_) | FrameError::End) => return Err(Failure::CutOff),
+        };
+        let (bytes, last) =
+            self.cipher.open(&chunk).map_err(|e| Failure::NotAuthentic(e.to_string()))?;
+        self.over = last;
+        Ok(Some(bytes))
+    }
+}

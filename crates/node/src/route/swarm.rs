@@ -1,0 +1,173 @@
+//! The route `Swarm`: copies that known nodes hold.
+//!
+//! They are asked for a key, one after the other with a small delay; the first answer that verifies
+//! wins. The body comes in windows, each verified before a byte of it is shown.
+
+use std::time::Duration;
+
+use busel_net::endpoint::Stream;
+use busel_net::frame;
+use busel_proto::blob;
+use busel_proto::failure::Failure;
+use busel_proto::freshness;
+use busel_proto::id::{Hash, PeerId};
+use busel_proto::message::{Answer, Ask, MAX_FRAME, MAX_WINDOW_FRAME};
+use busel_proto::snapshot::Snapshot;
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
+use http::Method;
+
+use super::{Head, Item, Items, Lost, Resume, Started, Want};
+use crate::clock;
+use crate::node::Node;
+use crate::request::Authority;
+
+/// The next peer is asked after this long, though the one before has not answered.
+const STAGGER: Duration = Duration::from_millis(60);
+/// A peer's answer is waited for this long.
+const ANSWER_LIMIT: Duration = Duration::from_secs(9);
+/// Peers asked for one page.
+const MAX_ASKED: usize = 16;
+
+/// A peer's answer that verified.
+struct Found {
+    snapshot: Snapshot,
+    stream: Stream,
+}
+
+/// Asks known peers.
+pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
+    let peers = node.peers_to_ask();
+    if peers.is_empty() {
+        return Err(Failure::NobodyKnown.into());
+    }
+    let mut asking = FuturesUnordered::new();
+    for (at, peer) in peers.into_iter().take(MAX_ASKED).enumerate() {
+        let delay = STAGGER * u32::try_from(at).unwrap_or(u32::MAX);
+        asking.push(async move {
+            tokio::time::sleep(delay).await;
+            ask(node, peer, want).await
+        });
+    }
+    let mut stale: Option<Found> = None;
+    let mut why = Failure::NobodyHasIt;
+    while let Some(answer) = asking.next().await {
+        match answer {
+            Ok(found) if is_good(&found.snapshot, want) => {
+                drop(asking);
+                return Ok(started(node, found, want));
+            }
+            Ok(found) => {
+                let newer = stale.as_ref().is_none_or(|old| {
+                    old.snapshot.head().fetched_at < found.snapshot.head().fetched_at
+                });
+                if newer {
+                    stale = Some(found);
+                }
+            }
+            // A lie outweighs a miss: the reader should learn of it.
+            Err(failure @ Failure::NotAuthentic(_)) => why = failure,
+            Err(failure) if why == Failure::NobodyHasIt => why = failure,
+            Err(_) => {}
+        }
+    }
+    let stale = stale.map(|found| Box::new(started(node, found, want)));
+    let failure = if stale.is_some() { Failure::OnlyStale } else { why };
+    Err(Lost { failure, sent: false, stale })
+}
+
+/// To continue a body the same bytes are wanted, however old.
+fn is_good(snapshot: &Snapshot, want: &Want) -> bool {
+    want.resume.is_some() || freshness::judge(snapshot, &want.headers, clock::now()).fresh
+}
+
+async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
+    let asking = async {
+        let opened = node.endpoint.open(&peer).await;
+        let mut stream = opened.map_err(|_| Failure::Unreachable)?;
+        let from = (want.method != Method::HEAD).then_some(want.from);
+        let root = want.resume.as_ref().and_then(|resume| resume.root);
+        let ask = Ask::Fetch { key: want.page.key(), from, root };
+        stream.send.write_all(&ask.to_frame()).await.map_err(|_| Failure::CutOff)?;
+        let _ = stream.send.finish();
+        let body = frame::read(&mut stream.recv, MAX_FRAME).await;
+        let body = body.map_err(|e| Failure::Protocol(e.to_string()))?;
+        let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
+        Ok((answer, stream))
+    };
+    let asked = tokio::time::timeout(ANSWER_LIMIT, asking).await;
+    let (answer, stream) = asked.unwrap_or(Err(Failure::Silent))?;
+    let (snapshot, revocation) = match answer {
+        Answer::Found { snapshot, revocation } => (snapshot, revocation),
+        Answer::Nothing => return Err(Failure::NobodyHasIt),
+        Answer::Declined { failure } => return Err(Failure::Declined(failure.to_string())),
+        Answer::Open => return Err(Failure::Protocol("an unexpected answer".into())),
+    };
+    if let Some(revocation) = revocation {
+        node.revoked(revocation).await;
+    }
+    let view = node.joined.view();
+    let snapshot = snapshot
+        .verify(&want.page, &view.trust)
+        .map_err(|e| Failure::NotAuthentic(e.to_string()))?;
+    if let Some(Resume { root: Some(root), .. }) = &want.resume
+        && snapshot.head().root != *root
+    {
+        return Err(Failure::CannotResume);
+    }
+    Ok(Found { snapshot, stream })
+}
+
+fn started(node: &Node, found: Found, want: &Want) -> Started {
+    let snapshot = found.snapshot;
+    let (root, len) = (snapshot.head().root, snapshot.head().len);
+    let view = node.joined.view();
+    let label = view.trust.root(&snapshot.cert().root).map(|r| r.label.clone());
+    let head = Head {
+        status: snapshot.head().status,
+        headers: snapshot.headers(),
+        len: Some(len),
+        offset: want.from,
+        authority: Authority::Injector {
+            label: label.unwrap_or_default(),
+            tls: snapshot.head().tls,
+        },
+        fetched_at: Some(snapshot.head().fetched_at),
+        snapshot: Some(snapshot),
+        shaped: false,
+    };
+    let items = match want.method {
+        Method::HEAD => stream::empty().boxed(),
+        _ => windows(found.stream, root, len, want.from, len),
+    };
+    Started { head, items }
+}
+
+/// The bytes from `from` to `to` of a blob, out of the windows that `stream` brings.
+pub(crate) fn windows(stream: Stream, root: Hash, len: u64, from: u64, to: u64) -> Items {
+    stream::unfold((stream, from), move |(mut stream, at)| async move {
+        let range = blob::window_after(from, at, to)?;
+        let next = range.end;
+        // The last window of a range ends at a whole group, so that it can be proven.
+        let range = range.start..next.next_multiple_of(blob::GROUP).min(len);
+        let window = async {
+            let encoded = frame::read(&mut stream.recv, MAX_WINDOW_FRAME).await.map_err(broken)?;
+            let content = blob::decode_window(root, len, range.clone(), &encoded)
+                .map_err(|e| Failure::NotAuthentic(e.to_string()))?;
+            // The first window begins at a whole group, too, which may lie before what is wanted.
+            let cut = |n: u64| usize::try_from(n - range.start).unwrap_or(0).min(content.len());
+            Ok(Item::Data(content.slice(cut(at)..cut(next))))
+        };
+        match window.await {
+            Ok(item) => Some((Ok(item), (stream, next))),
+            Err(failure) => Some((Err(failure), (stream, to))),
+        }
+    })
+    .boxed()
+}
+
+fn broken(error: frame::FrameError) -> Failure {
+    match error {
+        frame::FrameError::Bad(error) => Failure::Protocol(error.to_string()),
+        frame::FrameError::Io(_) | frame::FrameError::End => Failure::CutOff,
+    }
+}

@@ -1,0 +1,68 @@
+//! Keeping a body while it streams by: written to the store as it comes, acknowledged by nobody
+//! until its snapshot is known and its root fits.
+
+use busel_proto::snapshot::Snapshot;
+use busel_store::Store;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use crate::clock;
+
+/// Pieces waiting to be written.
+const QUEUE: usize = 16;
+
+/// A body being kept. Dropping it keeps nothing.
+#[derive(Debug)]
+pub(crate) struct Saver {
+    queue: mpsc::Sender<Piece>,
+}
+
+enum Piece {
+    Data(Bytes),
+    End(Box<Snapshot>),
+}
+
+impl Saver {
+    /// Starts to keep a body; `kept` is called once it is durably there.
+    pub(crate) fn start(store: Store, kept: impl FnOnce(&Snapshot) + Send + 'static) -> Self {
+        let (queue, pieces) = mpsc::channel(QUEUE);
+        // Ends when the queue is dropped; the store's writer removes what was not finished.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = write(&store, pieces, kept) {
+                debug!(error, "a body was not kept");
+            }
+        });
+        Self { queue }
+    }
+
+    /// Keeps the next bytes. If writing has failed, the bytes still go to the reader.
+    pub(crate) async fn data(&self, bytes: Bytes) {
+        let _ = self.queue.send(Piece::Data(bytes)).await;
+    }
+
+    /// The body is whole, and this is its snapshot.
+    pub(crate) async fn finish(self, snapshot: Snapshot) {
+        let _ = self.queue.send(Piece::End(Box::new(snapshot))).await;
+    }
+}
+
+fn write(
+    store: &Store,
+    mut pieces: mpsc::Receiver<Piece>,
+    kept: impl FnOnce(&Snapshot),
+) -> Result<(), String> {
+    let mut writer = store.writer().map_err(|e| e.to_string())?;
+    while let Some(piece) = pieces.blocking_recv() {
+        match piece {
+            Piece::Data(bytes) => writer.write(&bytes).map_err(|e| e.to_string())?,
+            Piece::End(snapshot) => {
+                let body = writer.finish().map_err(|e| e.to_string())?;
+                store.put(&snapshot, body, clock::now()).map_err(|e| e.to_string())?;
+                kept(&snapshot);
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Equal bodies are kept once, and stay until the last snapshot that has them goes.
+
+use busel_proto::id::Hash;
+
+use crate::support::*;
+
+#[test]
+fn two_snapshots_share_a_body() {
+    for len in [1000, 100_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let body = body(1, len);
+        put(&store, "a", &body, 0).unwrap();
+        let one = store.usage();
+        put(&store, "b", &body, 0).unwrap();
+        let two = store.usage();
+        assert_eq!((two.snapshots, two.blobs), (2, 1));
+        assert!(two.bytes - one.bytes < 2000, "only the head came");
+        assert_eq!(blob_files(dir.path()).len(), usize::from(len > 16384));
+
+        assert!(store.remove(&key("a")).unwrap());
+        assert!(!store.remove(&key("a")).unwrap());
+        assert!(stored(&store, "a").is_none());
+        assert_eq!(stored(&store, "b").unwrap(), body);
+        let reader = store.reader(&Hash::of(&body)).unwrap().unwrap();
+        assert!(store.remove(&key("b")).unwrap());
+        assert!(!store.has_blob(&Hash::of(&body)).unwrap());
+        assert!(blob_files(dir.path()).is_empty());
+        assert_eq!((store.usage().bytes, store.usage().blobs), (0, 0));
+        assert_eq!(by_windows(&reader), body, "an open reader outlives the blob");
+    }
+}
+
+#[test]
+fn totals_are_the_same_when_counted_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut dice = Dice(3);
+    for _ in 0..120 {
+        let path = format!("p{}", dice.below(12));
+        if dice.below(4) == 0 {
+            store.remove(&key(&path)).unwrap();
+        } else {
+            let body = body(dice.below(5), [500, 20_000][usize::from(dice.below(2) == 0)]);
+            put(&store, &path, &body, dice.below(100)).unwrap();
+        }
+    }
+    let before = store.usage();
+    drop(store);
+    let store = open(dir.path());
+    let after = store.usage();
+    let counts = |u: busel_store::Usage| (u.snapshots, u.blobs, u.bytes);
+    assert_eq!(counts(after), counts(before));
+    for key in store.keys().unwrap() {
+        store.remove(&key).unwrap();
+    }
+    assert_eq!(counts(store.usage()), (0, 0, 0));
+    assert!(blob_files(dir.path()).is_empty());
+}
