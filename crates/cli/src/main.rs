@@ -1,2 +1,46 @@
-//! The one binary.
-fn main() {}
+//! The one binary, `busel`: reads what was typed and calls the command. Decides nothing itself.
+
+mod args;
+mod command;
+mod demo;
+mod screen;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_new(&args.log);
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return screen::failed(&anyhow::Error::new(error)),
+    };
+    match runtime.block_on(run(args)) {
+        Ok(code) => code,
+        Err(error) => screen::failed(&error),
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let setup = args.setup;
+    match args.command {
+        Command::Demo(demo) => demo::run(demo).await,
+        Command::DemoIsp => demo::isp::run_stdio().await.map(|()| ExitCode::SUCCESS),
+        Command::Up(up) => command::up::run(&setup, up).await,
+        Command::Get(get) => command::get::run(&setup, get).await,
+        Command::Injector(injector) => command::injector::run(&setup, injector).await,
+        Command::Root(root) => command::root::run(root),
+        Command::Relay(relay) => command::relay::run(&setup, relay).await,
+        Command::Invite => command::invite::run(&setup).await,
+        Command::Join(join) => command::join::run(&setup, join).await,
+        Command::Status(status) => command::status::run(&setup, status).await,
+        Command::Stop => command::stop::run(&setup).await,
+        Command::Completions { shell } => command::generate::completions(shell),
+        Command::Man => command::generate::man(),
+    }
+}

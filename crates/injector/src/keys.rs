@@ -7,6 +7,7 @@ use busel_proto::id::PublicKey;
 use busel_proto::sealed::hpke_key;
 use busel_proto::signed::{Signed, SignedError, Verified};
 use busel_proto::time::UnixTime;
+use data_encoding::BASE32_NOPAD;
 use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
@@ -59,7 +60,7 @@ impl RootKey {
     /// Certifies a subkey from `now` on.
     pub fn certify(
         &self,
-        subkey: &Subkey,
+        request: &CertRequest,
         now: UnixTime,
         secs: u64,
     ) -> Result<Signed<SubkeyCert>, KeyError> {
@@ -71,8 +72,8 @@ impl RootKey {
         let cert = SubkeyCert {
             v: 1,
             root: self.public(),
-            subkey: PublicKey::from(&subkey.signing),
-            hpke: hpke_key(&subkey.hpke_seed).1,
+            subkey: request.subkey,
+            hpke: request.hpke,
             epoch: now.0,
             not_before: UnixTime(now.0.saturating_sub(BEFORE)),
             not_after: UnixTime(now.0 + secs),
@@ -83,6 +84,34 @@ impl RootKey {
     /// Takes subkeys back. `seq` counts up, and `subkeys` repeats the earlier ones.
     pub fn revoke(&self, seq: u64, subkeys: Vec<PublicKey>) -> Signed<Revocation> {
         Signed::sign(&Revocation { v: 1, root: self.public(), seq, subkeys }, &self.0)
+    }
+}
+
+/// What a root needs to know of a subkey to certify it; nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CertRequest {
+    /// The key that signs heads.
+    #[n(0)]
+    pub subkey: PublicKey,
+    /// The key to which requests are sealed.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub hpke: [u8; 32],
+}
+
+impl CertRequest {
+    /// One line, to be carried to where the root is.
+    pub fn to_line(&self) -> String {
+        BASE32_NOPAD.encode(&cbor::to_vec(self)).to_ascii_lowercase()
+    }
+
+    /// Reads a line.
+    pub fn from_line(line: &str) -> Result<Self, KeyError> {
+        let text = line.trim().to_ascii_uppercase();
+        let bytes = BASE32_NOPAD
+            .decode(text.as_bytes())
+            .map_err(|e| CborError::Malformed(e.to_string()))?;
+        Ok(cbor::from_slice(&bytes, 256)?)
     }
 }
 
@@ -111,6 +140,14 @@ impl Subkey {
     /// A subkey of 64 random bytes.
     pub fn from_random(signing: &[u8; 32], hpke_seed: [u8; 32]) -> Self {
         Self { signing: SigningKey::from_bytes(signing), hpke_seed: Zeroizing::new(hpke_seed) }
+    }
+
+    /// What to certify.
+    pub fn request(&self) -> CertRequest {
+        CertRequest {
+            subkey: PublicKey::from(&self.signing),
+            hpke: hpke_key(&self.hpke_seed).1,
+        }
     }
 
     /// The secret, to be kept.
@@ -175,7 +212,7 @@ mod tests {
     #[test]
     fn a_certificate_fits_only_its_subkey() {
         let root = RootKey::from_random(&[1; 32]);
-        let cert = root.certify(&subkey(2), UnixTime(1_000_000), VALIDITY_SECS).unwrap();
+        let cert = root.certify(&subkey(2).request(), UnixTime(1_000_000), VALIDITY_SECS).unwrap();
         assert!(Keys::new(subkey(2), cert.clone()).is_ok());
         assert!(matches!(Keys::new(subkey(5), cert), Err(KeyError::OtherKey)));
     }
@@ -190,7 +227,7 @@ mod tests {
     #[test]
     fn no_subkey_is_certified_for_years() {
         let root = RootKey::from_random(&[1; 32]);
-        let years = root.certify(&subkey(2), UnixTime(0), 3 * 365 * 86_400);
+        let years = root.certify(&subkey(2).request(), UnixTime(0), 3 * 365 * 86_400);
         assert!(matches!(years, Err(KeyError::Validity)));
     }
 }

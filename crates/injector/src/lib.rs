@@ -90,7 +90,7 @@ impl Injector {
             replays: Mutex::default(),
             inflight: Mutex::default(),
         }));
-        node.register_injector(Arc::new(injector.clone()));
+        node.register_injector(Arc::new(injector.clone()), injector.ticket());
         injector
     }
 

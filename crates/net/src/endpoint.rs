@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use busel_proto::id::PeerId;
+use busel_proto::invite::RelayTicket;
 use busel_proto::message::ALPN;
 use futures_util::future::BoxFuture;
 use iroh::dns::{DnsError, DnsResolver, Resolver};
 use iroh::endpoint::{
     NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, presets,
 };
-use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey};
+use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, Watcher};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -191,16 +192,31 @@ impl Endpoint {
         if contact.peer == self.id() {
             return;
         }
-        for wire in &self.0.wires {
-            for url in wire.learn(&contact) {
-                let config = Arc::new(RelayConfig::new(url.clone(), None));
-                self.0.endpoint.insert_relay(url, config).await;
-            }
+        if let Some(relay) = &contact.relay {
+            self.add_relay(relay).await;
         }
         let mut contacts = lock(&self.0.contacts);
         if contacts.len() < MAX_PEERS || contacts.contains_key(&contact.peer) {
             contacts.insert(contact.peer, contact);
         }
+    }
+
+    /// Makes a relay usable. Only relays of invites come here: a relay that a peer merely names
+    /// would learn this node's address.
+    pub async fn add_relay(&self, relay: &RelayTicket) {
+        for wire in &self.0.wires {
+            if let Some(url) = wire.learn(relay) {
+                let config = Arc::new(RelayConfig::new(url.clone(), None));
+                self.0.endpoint.insert_relay(url, config).await;
+            }
+        }
+    }
+
+    /// The relay that this node keeps to now, if it is connected to one.
+    pub fn home_relay(&self) -> Option<RelayTicket> {
+        let statuses = self.0.endpoint.home_relay_status().get();
+        let connected = statuses.iter().find(|status| status.is_connected())?;
+        self.0.wires.iter().find_map(|wire| wire.relay(connected.url()))
     }
 
     /// The nodes it knows where to reach, by id.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use busel_proto::id::PeerId;
 use busel_proto::invite::RelayTicket;
-use iroh::TransportAddr;
+use iroh::{RelayUrl, TransportAddr};
 
 /// A node and where it may be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +37,19 @@ pub trait Wire: std::fmt::Debug + Send + Sync {
     /// Where it can reach `contact`; nothing if it can't.
     fn addresses(&self, contact: &Contact) -> Vec<TransportAddr>;
 
-    /// Gets ready to use what `contact` names, before it is dialled.
-    fn learn(&self, contact: &Contact) -> Vec<NewRelay> {
-        let _ = contact;
-        Vec::new()
+    /// Gets ready to use a relay; if it is new to this wire, returns the URL that stands for it, of
+    /// which the endpoint must be told.
+    fn learn(&self, relay: &RelayTicket) -> Option<RelayUrl> {
+        let _ = relay;
+        None
+    }
+
+    /// The relay that a URL stands for.
+    fn relay(&self, url: &RelayUrl) -> Option<RelayTicket> {
+        let _ = url;
+        None
     }
 }
-
-/// A relay that the endpoint must be told of before it can be used.
-pub type NewRelay = iroh::RelayUrl;
 
 /// Why a wire could not be set up.
 #[derive(Debug, thiserror::Error)]

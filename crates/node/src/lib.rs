@@ -19,6 +19,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod control;
 mod decode;
 pub mod door;
 mod drive;

@@ -16,7 +16,7 @@ use busel_net::Endpoint;
 use busel_proto::cert::Revocation;
 use busel_proto::failure::Route;
 use busel_proto::id::PeerId;
-use busel_proto::invite::{Invite, RelayTicket};
+use busel_proto::invite::{Invite, InjectorTicket, RelayTicket};
 use busel_proto::memory::{Memory, Step};
 use busel_proto::page::HostName;
 use busel_proto::signed::Signed;
@@ -67,7 +67,8 @@ pub struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     memory: Mutex<Memory>,
-    injector: OnceLock<Arc<dyn Inject>>,
+    injector: OnceLock<(Arc<dyn Inject>, InjectorTicket)>,
+    wants_stop: CancellationToken,
     door: Mutex<Option<HttpDoor>>,
     wires: Vec<&'static str>,
     relay_wire: Arc<Relay>,
@@ -154,6 +155,7 @@ impl Node {
                 tasks: TaskTracker::new(),
                 memory: Mutex::default(),
                 injector: OnceLock::new(),
+                wants_stop: CancellationToken::new(),
                 door: Mutex::default(),
             }
         });
@@ -195,6 +197,9 @@ impl Node {
         let (node, own) = (self.clone(), invite.clone());
         let report = blocking(move || node.joined.join(&own, trusted)).await?;
         self.hot.clear();
+        for relay in &invite.relays {
+            self.endpoint.add_relay(relay).await;
+        }
         for contact in contacts(invite) {
             self.endpoint.learn(contact).await;
         }
@@ -246,9 +251,36 @@ impl Node {
         &self.wires
     }
 
-    /// Makes this node answer `inject/1`. The first to register stays.
-    pub fn register_injector(&self, injector: Arc<dyn Inject>) {
-        let _ = self.injector.set(injector);
+    /// Makes this node answer `inject/1`, and its invites name it so. The first to register stays.
+    pub fn register_injector(&self, injector: Arc<dyn Inject>, ticket: InjectorTicket) {
+        let _ = self.injector.set((injector, ticket));
+    }
+
+    /// Whether it answers `inject/1`.
+    pub fn is_injector(&self) -> bool {
+        self.injector.get().is_some()
+    }
+
+    pub(crate) fn own_ticket(&self) -> Option<InjectorTicket> {
+        self.injector.get().map(|(_, ticket)| ticket.clone())
+    }
+
+    /// The addresses of the plain wire; none if it is off.
+    pub fn plain_addrs(&self) -> Vec<std::net::SocketAddr> {
+        match self.config.plain_wire {
+            Some(_) => self.endpoint.local_addrs(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Asks whoever runs this node to end it; see [`Node::stop_wanted`].
+    pub fn ask_to_stop(&self) {
+        self.wants_stop.cancel();
+    }
+
+    /// Returns once somebody asked this node to end, over its control socket say.
+    pub async fn stop_wanted(&self) {
+        self.wants_stop.cancelled().await;
     }
 
     /// Takes a revocation that came with content.
@@ -328,7 +360,7 @@ impl Inner {
     }
 
     pub(crate) fn injector(&self) -> Option<Arc<dyn Inject>> {
-        self.injector.get().cloned()
+        self.injector.get().map(|(injector, _)| injector.clone())
     }
 }
 

@@ -270,6 +270,14 @@ impl HostPattern {
     }
 }
 
+impl std::str::FromStr for HostPattern {
+    type Err = PageError;
+
+    fn from_str(text: &str) -> Result<Self, PageError> {
+        Self::parse(text)
+    }
+}
+
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::{Contact, NewRelay, Wire, WireError};
+use super::{Contact, Wire, WireError};
 use crate::dial::Dialer;
 use crate::tls;
 
@@ -116,10 +116,15 @@ impl Wire for Relay {
         contact.relay.iter().map(|ticket| TransportAddr::Relay(inner_url(ticket))).collect()
     }
 
-    fn learn(&self, contact: &Contact) -> Vec<NewRelay> {
-        let Some(ticket) = &contact.relay else { return Vec::new() };
-        let known = lock(&self.shared.tickets).insert(ticket.inner_name(), ticket.clone());
-        if known.is_some() { Vec::new() } else { vec![inner_url(ticket)] }
+    fn learn(&self, relay: &RelayTicket) -> Option<RelayUrl> {
+        let known = lock(&self.shared.tickets).insert(relay.inner_name(), relay.clone());
+        known.is_none().then(|| inner_url(relay))
+    }
+
+    fn relay(&self, url: &RelayUrl) -> Option<RelayTicket> {
+        // iroh writes the name of a relay with a trailing dot.
+        let name = url.host_str()?.trim_end_matches('.');
+        lock(&self.shared.tickets).get(name).cloned()
     }
 }
 

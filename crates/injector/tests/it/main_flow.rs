@@ -1,12 +1,10 @@
 //! A blocked page reaches a reader: by injector, then from another reader, then from nobody but
 //! the own store.
 
-mod support;
-
 use busel_node::config::Exposure;
 use busel_node::request::Authority;
 use busel_proto::failure::{Failure, Route};
-use support::{World, body, get, kept};
+use crate::support::{World, body, get, kept};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_comes_by_injector_then_from_a_reader_then_from_the_own_store() {
@@ -23,7 +21,7 @@ async fn a_page_comes_by_injector_then_from_a_reader_then_from_the_own_store() {
     kept(&a, "/one").await;
 
     world.injector_node.stop().await;
-    world.origin.cut();
+    world.origin.cut().await;
     world.introduce(&b, &a).await;
     let response = get(&b, "/one").await.expect("from the other reader");
     assert_eq!((response.route, &response.authority), (Route::Swarm, &newsroom));

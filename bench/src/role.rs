@@ -1,0 +1,146 @@
+//! The other side: what this program is as a child process. It reads its role as one line of JSON,
+//! says that it is ready, then does what each further line asks, one after the other.
+//!
+//! Every role has a process of its own, so that CPU time and memory are that role's alone.
+
+pub mod blobs;
+pub mod node;
+pub mod raw;
+pub mod relay;
+
+use std::io::{BufRead, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use busel_node::Config;
+use serde::{Deserialize, Serialize};
+
+/// What a child is.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Role {
+    /// A Busel node, an injector if so said.
+    Node { config: Box<Config>, invite: String, injector: bool },
+    /// Our relay.
+    Relay,
+    /// An iroh endpoint that answers with as many bytes as are asked for.
+    RawServer,
+    /// An iroh endpoint that asks it.
+    RawClient { server: RawAddr },
+    /// An iroh-blobs store on disk with one blob of zeros.
+    BlobsServer { dir: PathBuf, len: u64 },
+    /// Another one, which gets it.
+    BlobsClient { server: RawAddr, dir: PathBuf },
+}
+
+/// Where an iroh endpoint is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RawAddr {
+    /// Its id.
+    pub id: String,
+    /// Its address.
+    pub addr: SocketAddr,
+    /// The blob it has.
+    pub hash: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Ask {
+    /// Node: sign and store pages of this length under these paths.
+    Seed { paths: Vec<String>, len: u64 },
+    /// Node: fetch these paths as a program that links the library does.
+    Fetch { paths: Vec<String>, conns: usize, route: String, kept: bool },
+    /// RawClient: so many requests of so many bytes.
+    Request { count: usize, conns: usize, len: u64 },
+    /// BlobsClient: get the blob into a new store.
+    Get,
+}
+
+/// What was done.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    Ready(Ready),
+    Done,
+    /// Milliseconds of each exchange, and seconds of all together.
+    Timed { ms: Vec<f64>, secs: f64 },
+    Failed(String),
+}
+
+/// How a child that is ready can be reached.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Ready {
+    /// Its HTTP door.
+    pub http: Option<SocketAddr>,
+    /// What it would say to a friend.
+    pub invite: String,
+    /// Its iroh endpoint.
+    pub raw: Option<RawAddr>,
+}
+
+/// One role at work.
+pub enum Doer {
+    Node(node::Reader),
+    RawClient(raw::Client),
+    BlobsClient(blobs::Client),
+    /// Serves, and is asked nothing.
+    Server,
+}
+
+/// Runs until the input ends.
+pub fn main() -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut lines = std::io::stdin().lock().lines();
+    let role = lines.next().context("no role was given")??;
+    let role: Role = serde_json::from_str(&role)?;
+    let (ready, doer) = match runtime.block_on(start(role)) {
+        Ok(started) => started,
+        Err(error) => return say(&Reply::Failed(format!("{error:#}"))),
+    };
+    say(&Reply::Ready(ready))?;
+    for line in lines {
+        let ask: Ask = serde_json::from_str(&line?)?;
+        let done = runtime.block_on(doer.act(ask));
+        say(&done.unwrap_or_else(|error| Reply::Failed(format!("{error:#}"))))?;
+    }
+    Ok(())
+}
+
+async fn start(role: Role) -> Result<(Ready, Doer)> {
+    match role {
+        Role::Node { config, invite, injector } => node::start(*config, &invite, injector).await,
+        Role::Relay => relay::start().await,
+        Role::RawServer => raw::serve().await,
+        Role::RawClient { server } => raw::connect(&server).await,
+        Role::BlobsServer { dir, len } => blobs::serve(&dir, len).await,
+        Role::BlobsClient { server, dir } => blobs::connect(server, dir).await,
+    }
+}
+
+impl Doer {
+    async fn act(&self, ask: Ask) -> Result<Reply> {
+        match (self, ask) {
+            (Self::Node(node), Ask::Seed { paths, len }) => node.seed(paths, len).await,
+            (Self::Node(node), Ask::Fetch { paths, conns, route, kept }) => {
+                node.fetch(paths, conns, &route, kept).await
+            }
+            (Self::RawClient(client), Ask::Request { count, conns, len }) => {
+                client.request(count, conns, len).await
+            }
+            (Self::BlobsClient(client), Ask::Get) => client.get().await,
+            (_, ask) => bail!("this role can't {ask:?}"),
+        }
+    }
+}
+
+fn say(reply: &Reply) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(reply)?)?;
+    Ok(out.flush()?)
+}
+
+/// Milliseconds since.
+fn ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}

@@ -1,0 +1,141 @@
+//! What is compared, and the world it stands in: one nginx as the origin of everything.
+
+mod blobs;
+mod busel;
+mod http;
+mod idle;
+mod injector;
+mod peer;
+mod raw;
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use tokio::runtime::Runtime;
+
+use crate::child::{Owned, free_port};
+use crate::load::{Load, Server};
+use crate::measure::{Meter, Usage};
+use crate::work::{KIB, LONG, MIB, Work, write_zeros};
+
+/// Seconds that wrk asks for.
+const WRK_SECS: (u64, u64) = (2, 1);
+
+/// What one sample gave.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sample {
+    /// What the client saw; nothing if nobody asked.
+    pub load: Option<Load>,
+    /// What the processes under test used.
+    pub usage: Usage,
+    /// How often they were woken a second, where that is what counts.
+    pub wakes_per_s: Option<f64>,
+}
+
+/// One thing that is measured.
+pub trait Subject {
+    /// Does the work once.
+    fn sample(&mut self, world: &World, work: Work) -> Result<Sample>;
+}
+
+/// A subject, or why there is none, and the works that it can do.
+pub struct Entry {
+    pub subject: &'static str,
+    pub route: &'static str,
+    pub does: fn(Work) -> bool,
+    pub it: Result<Box<dyn Subject>, String>,
+}
+
+/// What all subjects share.
+pub struct World {
+    pub quick: bool,
+    /// For stores and sites; removed at the end.
+    pub dir: PathBuf,
+    /// The origin.
+    pub origin: SocketAddr,
+    /// The client runs on one thread, as wrk does.
+    runtime: Runtime,
+    nginx: Owned,
+    serial: Cell<u64>,
+}
+
+impl World {
+    /// Starts the origin.
+    pub fn start(dir: &Path, quick: bool) -> Result<Self> {
+        let site = dir.join("site");
+        std::fs::create_dir_all(&site)?;
+        for (name, len) in [
+            ("1k", KIB),
+            ("100k", 100 * KIB),
+            ("1m", MIB),
+            ("100m", LONG),
+            ("400m", 400 * MIB),
+        ] {
+            write_zeros(&site.join(name), len)?;
+        }
+        let origin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let nginx = http::nginx(dir, &site, origin)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { quick, dir: dir.to_owned(), origin, runtime, nginx, serial: Cell::new(0) })
+    }
+
+    /// Paths that nobody asked for yet.
+    fn new_paths(&self, len: u64, count: usize) -> Vec<String> {
+        let serial = self.serial.get();
+        self.serial.set(serial + 1);
+        (0..count).map(|n| Work::path(len, &format!("{serial}-{n}"))).collect()
+    }
+
+    /// Asks `server` for each path once, while `pids` are measured.
+    fn each(
+        &self,
+        server: &Server,
+        paths: Vec<String>,
+        work: Work,
+        pids: &[u32],
+    ) -> Result<Sample> {
+        let meter = Meter::start(pids)?;
+        let load = self.runtime.block_on(server.each(paths, work.conns(), work.len()))?;
+        Ok(Sample { load: Some(load), usage: meter.stop()?, wakes_per_s: None })
+    }
+
+    /// Asks for one path until time is up.
+    fn same(&self, server: &Server, work: Work, pids: &[u32]) -> Result<Sample> {
+        let path = Work::path(work.len(), "hot");
+        // Once before: whether it is right at all, and so that caches hold it.
+        self.runtime.block_on(server.each(vec![path.clone()], 1, work.len()))?;
+        let secs = if self.quick { WRK_SECS.1 } else { WRK_SECS.0 };
+        let meter = Meter::start(pids)?;
+        let load = server.wrk(&self.dir, &path, work.conns(), secs, work.len())?;
+        Ok(Sample { load: Some(load), usage: meter.stop()?, wakes_per_s: None })
+    }
+}
+
+/// All subjects, in the order of the tables.
+pub fn all(world: &World) -> Vec<Entry> {
+    let mut all = http::entries(world);
+    all.extend(peer::entries(world));
+    all.push(injector::entry(world));
+    all.push(raw::entry());
+    all.push(blobs::entry(world));
+    all.push(idle::entry());
+    all
+}
+
+fn entry(
+    subject: &'static str,
+    route: &'static str,
+    does: fn(Work) -> bool,
+    it: Result<Box<dyn Subject>>,
+) -> Entry {
+    Entry { subject, route, does, it: it.map_err(|error| format!("{error:#}")) }
+}
+
+/// A directory of one subject's own.
+fn own_dir(world: &World, name: &str) -> Result<PathBuf> {
+    let dir = world.dir.join(name);
+    std::fs::create_dir_all(&dir).with_context(|| format!("can't make {}", dir.display()))?;
+    Ok(dir)
+}

@@ -1,0 +1,151 @@
+//! What was promised, and whether this run kept it.
+
+use crate::run::Row;
+use crate::work::{KIB, Work};
+
+/// One promise.
+pub struct Target {
+    /// What was promised.
+    pub what: String,
+    /// Whether it is kept; unknown without the figures.
+    pub reached: Option<bool>,
+    /// The figures.
+    pub figures: String,
+}
+
+/// All of them.
+pub fn all(rows: &[Row]) -> Vec<Target> {
+    let rows = Rows(rows);
+    let sizes = [(KIB, 1), (KIB, 32), (100 * KIB, 1), (100 * KIB, 32)];
+    let same = sizes.map(|(len, conns)| Work::Same { len, conns });
+    let mut all = Vec::new();
+    for work in same {
+        all.push(rows.per_cpu(work, "Local", "memory hit", 1.0));
+    }
+    for route in ["Direct, private", "Direct, public"] {
+        for work in same {
+            all.push(rows.per_cpu(work, route, "forward, no cache", 2.0));
+        }
+    }
+    all.extend([rows.peer_speed(Work::LongInside), rows.peer_speed(Work::LongKept)]);
+    all.extend([rows.peer_cpu(Work::LongInside), rows.peer_cpu(Work::LongKept)]);
+    all.push(rows.peer_latency());
+    all.push(rows.memory());
+    all.extend(rows.idle());
+    all
+}
+
+struct Rows<'r>(&'r [Row]);
+
+const PEER: &str = "Swarm, plain wire";
+const BLOBS: &str = "file to file";
+
+impl Rows<'_> {
+    fn find(&self, work: Work, route: &str) -> Option<&Row> {
+        let work = work.name();
+        self.0.iter().find(|row| row.work == work && row.route == route)
+    }
+
+    fn get(&self, work: Work, route: &str, figure: fn(&Row) -> Option<f64>) -> Option<f64> {
+        figure(self.find(work, route)?)
+    }
+
+    fn per_cpu(&self, work: Work, route: &str, squid: &str, times: f64) -> Target {
+        let figure = |row: &Row| row.req_per_cpu_s;
+        let pair = self.get(work, route, figure).zip(self.get(work, squid, figure));
+        let least = if times > 1.0 { format!("{times}× ") } else { String::new() };
+        Target {
+            what: format!(
+                "{route}: at least {least}the requests per CPU-second of squid ({squid}); {}",
+                work.name()
+            ),
+            reached: pair.map(|(ours, theirs)| ours >= times * theirs),
+            figures: figures(pair, |(ours, theirs)| {
+                format!("{ours:.0} against {theirs:.0}, {:.2}×", ours / theirs)
+            }),
+        }
+    }
+
+    fn peer_speed(&self, work: Work) -> Target {
+        let figure = |row: &Row| row.p50_ms;
+        let pair = self.get(work, PEER, figure).zip(self.get(work, BLOBS, figure));
+        Target {
+            what: format!("{} from a peer: no slower than iroh-blobs", work.name()),
+            reached: pair.map(|(ours, theirs)| ours <= theirs),
+            figures: figures(pair, |(ours, theirs)| {
+                format!("{ours:.0} ms against {theirs:.0} ms, {:.2}×", ours / theirs)
+            }),
+        }
+    }
+
+    fn peer_cpu(&self, work: Work) -> Target {
+        let figure = |row: &Row| row.cpu_s;
+        let pair = self.get(work, PEER, figure).zip(self.get(work, BLOBS, figure));
+        Target {
+            what: format!(
+                "{} from a peer: at most 1.3× the CPU of iroh-blobs, both ends together",
+                work.name()
+            ),
+            reached: pair.map(|(ours, theirs)| ours <= 1.3 * theirs),
+            figures: figures(pair, |(ours, theirs)| {
+                format!("{ours:.2} s against {theirs:.2} s, {:.2}×", ours / theirs)
+            }),
+        }
+    }
+
+    fn peer_latency(&self) -> Target {
+        let (inside, http) = (Work::Inside { conns: 1 }, Work::New { len: KIB, conns: 1 });
+        let figure = |row: &Row| row.p50_ms;
+        let raw = self.get(inside, "raw stream", figure);
+        let ours = self.get(inside, PEER, figure).zip(self.get(http, PEER, figure));
+        let both = raw.zip(ours);
+        Target {
+            what: "1 KiB from a peer on an open connection: within 1 ms of a raw iroh request".into(),
+            reached: both.map(|(raw, (inside, http))| inside.max(http) <= raw + 1.0),
+            figures: figures(both, |(raw, (inside, http))| {
+                format!("{inside:.2} ms in-process, {http:.2} ms over HTTP, raw {raw:.2} ms")
+            }),
+        }
+    }
+
+    /// Flat: what 400 MiB need beyond 1 MiB would be no more than a few windows and buffers.
+    fn memory(&self) -> Target {
+        const SLACK_MIB: f64 = 32.0;
+        let peak = |mib| self.get(Work::Memory { mib }, "Injector", |row| row.peak_rss_mib);
+        let peaks = peak(1).zip(peak(100)).zip(peak(400));
+        Target {
+            what: format!(
+                "The injector's memory is flat whatever the object's size (peaks within \
+                 {SLACK_MIB} MiB)"
+            ),
+            reached: peaks.map(|((one, mid), long)| mid.max(long) - one <= SLACK_MIB),
+            figures: figures(peaks, |((one, mid), long)| {
+                format!("{one:.0} MiB with 1 MiB, {mid:.0} with 100 MiB, {long:.0} with 400 MiB")
+            }),
+        }
+    }
+
+    fn idle(&self) -> [Target; 2] {
+        let route = "quiet node, one relay";
+        let rss = self.get(Work::Idle, route, |row| row.peak_rss_mib);
+        let wakes = self.get(Work::Idle, route, |row| row.wakes_per_s);
+        // 60 MB, in MiB.
+        let most = 60e6 / f64::from(1 << 20);
+        [
+            Target {
+                what: "An idle quiet node takes less than 60 MB".into(),
+                reached: rss.map(|rss| rss < most),
+                figures: figures(rss, |rss| format!("{rss:.1} MiB resident")),
+            },
+            Target {
+                what: "… and wakes up less than once a second".into(),
+                reached: wakes.map(|wakes| wakes < 1.0),
+                figures: figures(wakes, |wakes| format!("{wakes:.2} a second")),
+            },
+        ]
+    }
+}
+
+fn figures<T>(found: Option<T>, say: impl FnOnce(T) -> String) -> String {
+    found.map_or_else(|| "no figures in this run".into(), say)
+}

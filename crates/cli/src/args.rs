@@ -1,0 +1,291 @@
+//! What can be typed: each flag is defined here once, and help, man page and completions come of it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use busel_node::config::{ConnectTo, Exit, Exposure};
+use busel_proto::page::HostPattern;
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Keeps news reachable while a state censors the internet.
+#[derive(Debug, Parser)]
+#[command(name = "busel", version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) setup: Setup,
+    /// What to log to standard error: error, warn, info, debug or a filter
+    #[arg(long, global = true, env = "BUSEL_LOG", default_value = "error", hide_env = true)]
+    pub(crate) log: String,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where a node's things are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Setup {
+    /// Configuration file (TOML) [default: config.toml in the data directory, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory [default: the platform's place for a program's data]
+    #[arg(long, global = true, value_name = "DIR", env = "BUSEL_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// File with the passphrase that opens the store; a new store is protected by it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell the whole story on this machine: a site, a censor, and readers who still read
+    Demo(Demo),
+    /// Run a reader's or helper's node with its HTTP proxy
+    Up(Up),
+    /// Get a page by whatever way works
+    Get(Get),
+    /// Run an injector: a node that fetches pages for others and signs what it saw
+    Injector(Injector),
+    /// Make and use an injector's root key, which belongs offline
+    #[command(subcommand)]
+    Root(Root),
+    /// Run a relay behind an ordinary web site
+    Relay(Relay),
+    /// Print an invite for a friend, made by the running node
+    Invite,
+    /// Join an invite
+    Join(Join),
+    /// Say how the running node stands
+    Status(Status),
+    /// End the running node
+    Stop,
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
+    /// The provider of the demo, a process of its own
+    #[command(hide = true)]
+    DemoIsp,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// Show this directory as the site instead of a generated one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) site: Option<PathBuf>,
+    /// Keep it running afterwards, for a browser or curl at reader B
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// What a node needs to know, whatever it is run for.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct NodeFlags {
+    /// quiet: show nothing of what is read; open: serve others
+    #[arg(long, value_enum)]
+    pub(crate) exposure: Option<ExposureFlag>,
+    /// Connect to everything through this SOCKS5 proxy
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) upstream: Option<SocketAddr>,
+    /// A resolver: system, udp://IP:PORT or https://NAME@IP:PORT; several are tried in order
+    #[arg(long, value_name = "RESOLVER")]
+    pub(crate) dns: Vec<String>,
+    /// Connect to IP:PORT instead of HOST:PORT
+    #[arg(long, value_name = "HOST:PORT:IP:PORT")]
+    pub(crate) connect_to: Vec<ConnectTo>,
+    /// Allow connections to this network beside the public internet, e.g. 10.0.0.0/8
+    #[arg(long, value_name = "NET")]
+    pub(crate) allow_net: Vec<String>,
+    /// Trust the authorities in this PEM file for sites, beside the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) extra_ca: Vec<PathBuf>,
+    /// Add a site to the site list, e.g. '*.example.org'
+    #[arg(long, value_name = "HOSTS")]
+    pub(crate) site: Vec<HostPattern>,
+    /// Never ask sites directly
+    #[arg(long)]
+    pub(crate) no_direct: bool,
+    /// Speak plain QUIC on this address: any filter recognises it; for tests and trusted networks
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) plain_wire: Option<SocketAddr>,
+    /// Where others may connect to through this node
+    #[arg(long, value_enum)]
+    pub(crate) exit: Option<ExitFlag>,
+    /// The most that the store may take, in MiB
+    #[arg(long, value_name = "MIB")]
+    pub(crate) quota: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ExposureFlag {
+    Quiet,
+    Open,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ExitFlag {
+    /// Nowhere
+    Off,
+    /// To the hosts of the site list
+    Sites,
+    /// To any public host on ports 80 and 443
+    Web,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Up {
+    /// Where the HTTP proxy listens
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Get {
+    /// The page
+    pub(crate) url: String,
+    /// Write the page to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print status and header fields before the page
+    #[arg(short, long)]
+    pub(crate) include: bool,
+    /// Say on standard error which ways were tried, when, and how each did
+    #[arg(long)]
+    pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Injector {
+    /// Hosts to fetch from, e.g. '*.example.org'
+    #[arg(long, required = true, value_name = "HOSTS", value_delimiter = ',')]
+    pub(crate) hosts: Vec<HostPattern>,
+    /// What readers see as the authority of its pages
+    #[arg(long, default_value = "injector")]
+    pub(crate) label: String,
+    /// Root key file that certifies this injector's subkey anew as needed
+    #[arg(long, value_name = "FILE", conflicts_with = "cert")]
+    pub(crate) root: Option<PathBuf>,
+    /// Certificate for this injector's subkey, made by `busel root certify`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Print the request for `busel root certify`, and end
+    #[arg(long)]
+    pub(crate) request: bool,
+    /// Requests that one client may make a second
+    #[arg(long, default_value_t = 50)]
+    pub(crate) rate: u32,
+    /// The longest body to fetch, in MiB
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) max_body: u64,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Root {
+    /// Make a root key
+    New {
+        /// Where to keep it; must not exist
+        file: PathBuf,
+    },
+    /// Certify an injector's subkey
+    Certify {
+        /// The root key
+        file: PathBuf,
+        /// What `busel injector --request` printed
+        request: String,
+        /// For how many days
+        #[arg(long, default_value_t = 30)]
+        days: u64,
+    },
+    /// Take subkeys back; each list must repeat the earlier ones
+    Revoke {
+        /// The root key
+        file: PathBuf,
+        /// Counts up with each list
+        #[arg(long)]
+        seq: u64,
+        /// The subkeys
+        #[arg(required = true)]
+        subkeys: Vec<busel_proto::id::PublicKey>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Relay {
+    /// Where to listen
+    #[arg(long, default_value = "0.0.0.0:443", value_name = "IP:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// HOST:PORT under which others reach it [default: the listening address]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) public: Option<String>,
+    /// The name that it shows
+    #[arg(long, default_value = "www.example.org")]
+    pub(crate) name: String,
+    /// Directory of the web site that everyone else sees
+    #[arg(long, value_name = "DIR")]
+    pub(crate) site: Option<PathBuf>,
+    /// Certificate chain of the site (PEM) [default: one made by itself, pinned by the invite]
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// The most KiB a second that one client may send
+    #[arg(long, value_name = "KIB")]
+    pub(crate) client_rate: Option<NonZeroU32>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Join {
+    /// The invite, or the file that holds it
+    pub(crate) invite: String,
+    /// Trust what it asks to be trusted, without being asked
+    #[arg(long)]
+    pub(crate) trust: bool,
+    /// Take the ways, trust nothing
+    #[arg(long, conflicts_with = "trust")]
+    pub(crate) no_trust: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl From<ExposureFlag> for Exposure {
+    fn from(flag: ExposureFlag) -> Self {
+        match flag {
+            ExposureFlag::Quiet => Self::Quiet,
+            ExposureFlag::Open => Self::Open,
+        }
+    }
+}
+
+impl From<ExitFlag> for Exit {
+    fn from(flag: ExitFlag) -> Self {
+        match flag {
+            ExitFlag::Off => Self::Off,
+            ExitFlag::Sites => Self::Sites,
+            ExitFlag::Web => Self::Web,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        super::Args::command().debug_assert();
+    }
+}

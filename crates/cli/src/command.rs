@@ -1,0 +1,104 @@
+//! The commands, one file each, and what they share: how a node is set up from flags and file.
+
+pub(crate) mod generate;
+pub(crate) mod get;
+pub(crate) mod injector;
+pub(crate) mod invite;
+pub(crate) mod join;
+pub(crate) mod relay;
+pub(crate) mod root;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod up;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use busel_node::config::{Config, Dns, SiteConfig};
+use busel_store::Unlock;
+use zeroize::Zeroizing;
+
+use crate::args::{NodeFlags, Setup};
+
+/// The data directory.
+pub(crate) fn data_dir(setup: &Setup) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = &setup.data {
+        return Ok(dir.clone());
+    }
+    let dirs = directories::ProjectDirs::from("", "", "busel");
+    let dirs = dirs.context("this platform has no place for a program's data; use --data DIR")?;
+    Ok(dirs.data_dir().to_owned())
+}
+
+/// The configuration: the file's, with what was typed above it.
+pub(crate) fn config(setup: &Setup, flags: &NodeFlags) -> anyhow::Result<Config> {
+    let dir = data_dir(setup)?;
+    let named = setup.config.clone();
+    let file = named.clone().unwrap_or_else(|| dir.join("config.toml"));
+    let mut config: Config = match std::fs::read_to_string(&file) {
+        Ok(text) => toml::from_str(&text).with_context(|| format!("{}", file.display()))?,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Config::default()
+        }
+        Err(error) => return Err(error).with_context(|| format!("{}", file.display())),
+    };
+    config.dir = dir.join("store");
+    apply(&mut config, flags)?;
+    config.check()?;
+    Ok(config)
+}
+
+fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
+    if let Some(exposure) = flags.exposure {
+        config.exposure = exposure.into();
+    }
+    if let Some(exit) = flags.exit {
+        config.exit = exit.into();
+    }
+    if let Some(quota) = flags.quota {
+        config.quota = quota.saturating_mul(1 << 20);
+    }
+    if !flags.dns.is_empty() {
+        let dns = flags.dns.iter().cloned().map(Dns::try_from).collect::<Result<_, _>>();
+        config.dns = dns.map_err(anyhow::Error::msg)?;
+    }
+    config.upstream = flags.upstream.or(config.upstream);
+    config.plain_wire = flags.plain_wire.or(config.plain_wire);
+    config.direct &= !flags.no_direct;
+    config.connect_to.extend(flags.connect_to.iter().cloned());
+    config.allow_net.extend(flags.allow_net.iter().cloned());
+    config.extra_ca.extend(flags.extra_ca.iter().cloned());
+    config.sites.extend(flags.site.iter().map(|hosts| SiteConfig {
+        hosts: hosts.to_string(),
+        query: Vec::new(),
+        guarded: false,
+        https: true,
+    }));
+    Ok(())
+}
+
+/// What opens the store.
+pub(crate) fn unlock(setup: &Setup) -> anyhow::Result<Unlock> {
+    let Some(file) = &setup.passphrase_file else { return Ok(Unlock::Open) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+    let text = Zeroizing::new(text);
+    let passphrase = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
+    anyhow::ensure!(!passphrase.is_empty(), "{} holds no passphrase", file.display());
+    Ok(Unlock::Passphrase(passphrase))
+}
+
+/// Returns when the program is told to end: Ctrl-C, or TERM from whoever started it.
+pub(crate) async fn told_to_end() {
+    let term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    match term {
+        Ok(mut term) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = term.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `busel relay`: forwards between nodes, behind an ordinary web site.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use busel_net::relay::{Identity, RelayConfig, RelayServer};
+use busel_proto::invite::Invite;
+use busel_proto::page::HostName;
+use serde::{Deserialize, Serialize};
+
+use super::{data_dir, told_to_end};
+use crate::args::{Relay, Setup};
+use crate::screen::line;
+
+/// What a relay keeps, so that its invites stay good.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    cert: String,
+    key: String,
+    name: String,
+    secret: String,
+}
+
+pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode> {
+    let dir = data_dir(setup)?;
+    std::fs::create_dir_all(&dir).with_context(|| format!("{}", dir.display()))?;
+    let kept = kept(&dir.join("relay.json"), &relay)?;
+    let secret = super::root::decode(&kept.secret)?;
+    let server = RelayServer::start(RelayConfig {
+        listen: relay.listen,
+        public: relay.public,
+        identity: Identity {
+            name: HostName::parse(&kept.name)?,
+            cert: kept.cert,
+            key: kept.key,
+        },
+        secret: secret.try_into().ok().context("relay.json is damaged")?,
+        site: relay.site,
+        bytes_per_second: relay.client_rate.map(|kib| kib.saturating_mul(KIB)),
+    })
+    .await?;
+    line(&format!("The relay is up on {}.", server.addr()));
+    line("Whoever has this invite can use it; to all others it is a web site:");
+    let invite = Invite { relays: vec![server.ticket().clone()], ..Invite::default() };
+    line(&invite.to_line());
+    told_to_end().await;
+    server.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+const KIB: std::num::NonZeroU32 = std::num::NonZeroU32::new(1024).expect("not zero");
+
+fn kept(file: &Path, relay: &Relay) -> anyhow::Result<Kept> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))
+    };
+    let mut kept: Kept = if file.exists() {
+        serde_json::from_str(&read(file)?).with_context(|| format!("{}", file.display()))?
+    } else {
+        let made = Identity::generate(&HostName::parse(&relay.name)?)?;
+        let secret = super::root::encode(&rand::random::<[u8; 16]>());
+        Kept { cert: made.cert, key: made.key, name: relay.name.clone(), secret }
+    };
+    if let (Some(cert), Some(key)) = (&relay.cert, &relay.key) {
+        kept.cert = read(cert)?;
+        kept.key = read(key)?;
+        kept.name = relay.name.clone();
+    }
+    if !file.exists() {
+        write_private(file, &serde_json::to_string_pretty(&kept)?)?;
+    }
+    Ok(kept)
+}
+
+fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .with_context(|| format!("{}", file.display()))?;
+    out.write_all(text.as_bytes())?;
+    out.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! `busel status`: how the running node stands.
+
+use std::process::ExitCode;
+
+use busel_node::config::Exposure;
+use busel_node::control::client::Client;
+use busel_node::control::{Control, Status as Told};
+
+use super::data_dir;
+use crate::args::{Setup, Status};
+use crate::screen::{line, size};
+
+pub(crate) async fn run(setup: &Setup, status: Status) -> anyhow::Result<ExitCode> {
+    let told = Client::of(&data_dir(setup)?).status().await?;
+    if status.json {
+        line(&serde_json::to_string_pretty(&told)?);
+    } else {
+        show(&told);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(told: &Told) {
+    let exposure = match told.exposure {
+        Exposure::Quiet => "quiet: it shows others nothing of what you read",
+        Exposure::Open => "open: it serves to others what you read through it",
+    };
+    let row = |name: &str, value: &str| line(&format!("{name:<10} {value}"));
+    row("node", &told.id);
+    row("exposure", exposure);
+    if told.injector {
+        row("injector", "it fetches and signs for others");
+    }
+    let proxy = told.http.map_or_else(|| "off".to_owned(), |addr| format!("http://{addr}"));
+    row("proxy", &proxy);
+    row("wires", &told.wires.join(", "));
+    row("relay", if told.relay_connected { "connected" } else { "not connected" });
+    row("nodes", &format!("{} known, {} connected", told.known_nodes, told.connected_nodes));
+    for root in &told.trusted {
+        row("trusts", &format!("“{}” for {}", root.label, root.hosts.join(", ")));
+    }
+    if told.trusted.is_empty() {
+        row("trusts", "nobody yet: join an invite");
+    }
+    row("sites", &told.sites.join(", "));
+    let store = &told.store;
+    let lock = if store.passphrase { "passphrase" } else { "no passphrase: the disk protects nothing" };
+    let used = format!("{} of {}", size(store.bytes), size(store.quota));
+    row("store", &format!("{} snapshots, {used}, {lock}", store.snapshots));
+}

@@ -1,0 +1,91 @@
+//! What people see: colours where a terminal shows them, errors in one line, sizes and times in
+//! human form.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Writes a line to standard output. A closed pipe ends the program quietly, as it should.
+pub(crate) fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Writes a line to standard error.
+pub(crate) fn note(text: &str) {
+    // If even that fails, there is nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Reports an error and gives the exit code for it.
+pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
+    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+    note(&format!("busel: {}", causes.join(": ")));
+    ExitCode::FAILURE
+}
+
+/// Styles, empty where they would only be noise.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    on: bool,
+}
+
+impl Style {
+    /// For standard output.
+    pub(crate) fn of_stdout() -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self { on: std::io::stdout().is_terminal() && !plain }
+    }
+
+    /// Whether a line may be drawn over.
+    pub(crate) fn is_live(self) -> bool {
+        self.on
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    pub(crate) fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    pub(crate) fn name(self, text: &str) -> String {
+        self.paint("36", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Milliseconds below ten seconds, else seconds.
+pub(crate) fn time(took: Duration) -> String {
+    match took.as_secs_f64() {
+        s if s < 0.01 => format!("{:.1} ms", s * 1000.0),
+        s if s < 10.0 => format!("{:.0} ms", s * 1000.0),
+        s => format!("{s:.0} s"),
+    }
+}
+
+/// Bytes in binary units.
+pub(crate) fn size(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    let n = bytes as f64;
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", n / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", n / 1_048_576.0),
+        _ => format!("{:.1} GiB", n / 1_073_741_824.0),
+    }
+}

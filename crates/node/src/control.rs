@@ -1,0 +1,261 @@
+//! Control: everything that the faces of Busel, the command line and later the web page, can ask
+//! of a node. One trait; the node itself answers it, and so does [`client::Client`] for a node that
+//! runs elsewhere on this device, over a local socket (see [`server`]).
+
+pub mod client;
+pub mod server;
+
+use std::net::SocketAddr;
+
+use busel_proto::invite::{Invite, PeerTicket};
+use busel_proto::page::PageUrl;
+use busel_proto::race::{Event, What};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Exposure;
+use crate::node::Node;
+use crate::request::{Request, Response, Timeline, Unanswered};
+
+/// What the faces can ask of a node.
+pub trait Control: Send + Sync {
+    /// How it stands.
+    fn status(&self) -> BoxFuture<'_, Result<Status, ControlError>>;
+
+    /// Gets a page by whatever way works.
+    fn get(&self, url: PageUrl) -> BoxFuture<'_, Result<Response, ControlError>>;
+
+    /// Makes an invite for a friend: how to reach this node and what it trusts.
+    fn invite(&self) -> BoxFuture<'_, Result<Invite, ControlError>>;
+
+    /// Joins an invite. `trust`: its roots and sites were confirmed.
+    fn join(&self, invite: Invite, trust: bool) -> BoxFuture<'_, Result<Joined, ControlError>>;
+
+    /// Ends the node.
+    fn stop(&self) -> BoxFuture<'_, Result<(), ControlError>>;
+}
+
+/// Why a control request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The page can't be had.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+    /// No node answers on the local socket.
+    #[error("no node is running here: {0}")]
+    NotRunning(std::io::Error),
+    /// The node answered something else than it should.
+    #[error("the node's answer can't be read: {0}")]
+    Protocol(String),
+    /// The node could not do it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// How a node stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// The node's id; a quiet node's is new each start.
+    pub id: String,
+    /// How much it shows of itself.
+    pub exposure: Exposure,
+    /// Whether it fetches and signs for others.
+    pub injector: bool,
+    /// Where the HTTP proxy listens.
+    pub http: Option<SocketAddr>,
+    /// Its wires.
+    pub wires: Vec<String>,
+    /// Whether a relay is connected.
+    pub relay_connected: bool,
+    /// Nodes that it knows how to reach.
+    pub known_nodes: usize,
+    /// Nodes that it is connected to now.
+    pub connected_nodes: usize,
+    /// Whom its owner trusts, and for which hosts.
+    pub trusted: Vec<Trusted>,
+    /// Hosts on the site list.
+    pub sites: Vec<String>,
+    /// What is stored.
+    pub store: Stored,
+}
+
+/// A trusted root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trusted {
+    /// What its owner calls it.
+    pub label: String,
+    /// The key.
+    pub root: String,
+    /// For which hosts.
+    pub hosts: Vec<String>,
+}
+
+/// What is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Bytes they take.
+    pub bytes: u64,
+    /// Bytes they may take.
+    pub quota: u64,
+    /// Whether a passphrase protects it; without one, the disk protects nothing.
+    pub passphrase: bool,
+}
+
+/// What joining brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// Nodes that can be asked.
+    pub peers: usize,
+    /// Roots that are trusted now.
+    pub roots: usize,
+    /// Roots that the invite asks to trust and that were not confirmed.
+    pub unconfirmed: usize,
+    /// Sites on the site list now.
+    pub sites: usize,
+}
+
+/// One line of a race's timeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Milliseconds since the first.
+    pub at_ms: f64,
+    /// The route.
+    pub route: String,
+    /// What it did.
+    pub what: String,
+}
+
+/// A timeline as lines.
+pub fn lines(timeline: &Timeline) -> Vec<Line> {
+    let events = timeline.events();
+    let start = events.first().map_or_else(Default::default, |event| event.at);
+    events
+        .iter()
+        .map(|Event { at, route, what }| Line {
+            at_ms: (*at - start).as_secs_f64() * 1000.0,
+            route: route.name().to_owned(),
+            what: match what {
+                What::Started => "started".into(),
+                What::Resumed => "started again, for the rest".into(),
+                What::Won => "won".into(),
+                What::Cancelled => "cancelled".into(),
+                What::Failed(failure) => format!("failed: {failure}"),
+                What::Stalled => "stalled".into(),
+                What::Finished => "finished".into(),
+            },
+        })
+        .collect()
+}
+
+impl Control for Node {
+    fn status(&self) -> BoxFuture<'_, Result<Status, ControlError>> {
+        Box::pin(async move {
+            let view = self.joined().view();
+            let usage = self.store().usage();
+            let trusted = view.trust.roots().map(|root| Trusted {
+                label: root.label.clone(),
+                root: root.key.to_string(),
+                hosts: root.hosts.iter().map(ToString::to_string).collect(),
+            });
+            Ok(Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                id: self.id().to_string(),
+                exposure: self.config().exposure,
+                injector: self.is_injector(),
+                http: self.http_addr(),
+                wires: self.wires().iter().map(ToString::to_string).collect(),
+                relay_connected: self.endpoint().home_relay().is_some(),
+                known_nodes: self.endpoint().contacts().len(),
+                connected_nodes: self.endpoint().connected().len(),
+                trusted: trusted.collect(),
+                sites: view.sites.iter().map(|site| site.hosts.to_string()).collect(),
+                store: Stored {
+                    snapshots: usage.snapshots,
+                    bytes: usage.bytes,
+                    quota: usage.quota,
+                    passphrase: self.store().protection() == busel_store::Protection::Passphrase,
+                },
+            })
+        })
+    }
+
+    fn get(&self, url: PageUrl) -> BoxFuture<'_, Result<Response, ControlError>> {
+        Box::pin(async move { Ok(self.fetch(Request::get(url)).await?) })
+    }
+
+    fn invite(&self) -> BoxFuture<'_, Result<Invite, ControlError>> {
+        Box::pin(async move { Ok(make_invite(self)) })
+    }
+
+    fn join(&self, invite: Invite, trust: bool) -> BoxFuture<'_, Result<Joined, ControlError>> {
+        Box::pin(async move {
+            let report = Self::join(self, &invite, trust)
+                .await
+                .map_err(|e| ControlError::Failed(e.to_string()))?;
+            Ok(Joined {
+                peers: report.peers,
+                roots: report.roots,
+                unconfirmed: report.unconfirmed,
+                sites: report.sites,
+            })
+        })
+    }
+
+    fn stop(&self) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async move {
+            self.ask_to_stop();
+            Ok(())
+        })
+    }
+}
+
+/// What this node can give to a friend: its relays, itself if it is open, the injectors and roots
+/// it trusts and their sites. Nothing in it is about whom it is for.
+fn make_invite(node: &Node) -> Invite {
+    let mut invite = Invite::default();
+    for old in node.joined().invites() {
+        invite.relays.extend(old.relays);
+    }
+    invite.relays.sort_by(|a, b| a.addr.cmp(&b.addr));
+    invite.relays.dedup();
+    let relay_of = |relay: Option<&busel_proto::invite::RelayTicket>| {
+        let at = relay.and_then(|relay| invite.relays.iter().position(|r| r == relay));
+        at.and_then(|at| u32::try_from(at).ok())
+    };
+    let view = node.joined().view();
+    let contacts = node.endpoint().contacts();
+    let mut peers = Vec::new();
+    for injector in &view.injectors {
+        let contact = contacts.iter().find(|contact| contact.peer == injector.peer);
+        peers.extend(contact.map(|contact| PeerTicket {
+            peer: contact.peer,
+            relay: relay_of(contact.relay.as_ref()),
+            addrs: contact.addrs.iter().map(ToString::to_string).collect(),
+        }));
+    }
+    if node.config().exposure == Exposure::Open {
+        let home = node.endpoint().home_relay();
+        peers.push(PeerTicket {
+            peer: node.id(),
+            relay: relay_of(home.as_ref()),
+            addrs: node.plain_addrs().iter().map(ToString::to_string).collect(),
+        });
+    }
+    invite.peers = peers;
+    invite.roots = view.trust.roots().cloned().collect();
+    invite.injectors = view
+        .injectors
+        .iter()
+        .map(|injector| busel_proto::invite::InjectorTicket {
+            peer: injector.peer,
+            cert: injector.cert.signed().clone(),
+        })
+        .chain(node.own_ticket())
+        .collect();
+    invite.sites = view.sites.iter().cloned().collect();
+    invite
+}

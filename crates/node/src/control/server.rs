@@ -1,0 +1,296 @@
+//! Control over a local socket: HTTP/1.1 with JSON, on a Unix socket that only its owner may open.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`super::Status`] |
+//! | `POST /v1/get` with [`Get`] | the page, with `Busel-*` fields, and its timeline as a trailer |
+//! | `POST /v1/invite` | [`Line`] |
+//! | `POST /v1/join` with [`Join`] | [`super::Joined`] |
+//! | `POST /v1/stop` | nothing |
+//!
+//! An error is `{"error": …}`, or [`Problem`] for a page that can't be had.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use busel_proto::failure::Failure;
+use busel_proto::invite::Invite;
+use busel_proto::page::PageUrl;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use super::{Control, ControlError, lines};
+use crate::request::{self, Body, Timeline, Unanswered, full};
+
+/// The socket's name in the node's directory.
+pub const SOCKET: &str = "control.sock";
+/// The longest request.
+const MAX_REQUEST: usize = 64 * 1024;
+/// Fields that tell of the answer.
+pub(super) const ROUTE: HeaderName = HeaderName::from_static("busel-route");
+pub(super) const AUTHORITY: HeaderName = HeaderName::from_static("busel-authority-json");
+pub(super) const AGE: HeaderName = HeaderName::from_static("busel-age");
+pub(super) const STALE: HeaderName = HeaderName::from_static("busel-stale");
+pub(super) const TIMELINE: HeaderName = HeaderName::from_static("busel-timeline");
+
+/// Asks for a page.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Get {
+    /// Its address.
+    pub url: String,
+}
+
+/// An invite, as its line.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// The line.
+    pub invite: String,
+}
+
+/// Asks to join an invite.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Join {
+    /// Its line.
+    pub invite: String,
+    /// Whether its roots and sites were confirmed.
+    pub trust: bool,
+}
+
+/// A page that can't be had.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// What was asked for.
+    pub url: String,
+    /// Each way that was tried and why it failed.
+    pub tried: Vec<(String, String)>,
+    /// Why it could not be shared, if so.
+    pub private: Option<String>,
+    /// How the race went.
+    pub timeline: Vec<super::Line>,
+}
+
+/// A control socket. Dropping it closes it.
+#[derive(Debug)]
+pub struct ControlServer {
+    path: PathBuf,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl ControlServer {
+    /// Opens the socket in `dir`. An old socket that nobody answers on is replaced: the store's lock
+    /// has made sure that no other node uses this directory.
+    pub fn open(dir: &Path, control: Arc<dyn Control>) -> io::Result<Self> {
+        let path = dir.join(SOCKET);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(accept(listener, control, stop.clone(), tasks.clone()));
+        Ok(Self { path, stop, tasks })
+    }
+
+    /// Closes the socket and waits for what is under way.
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for ControlServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        // If it is gone already, all is well.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn accept(
+    listener: UnixListener,
+    control: Arc<dyn Control>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let (control, stop) = (control.clone(), stop.clone());
+        tasks.spawn(async move {
+            let service = service_fn(move |request| {
+                let control = control.clone();
+                async move { Ok::<_, Infallible>(answer(&*control, request).await) }
+            });
+            let serve = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service);
+            let mut serve = std::pin::pin!(serve);
+            tokio::select! {
+                served = serve.as_mut() => {
+                    if let Err(error) = served {
+                        debug!(%error, "a control connection ended");
+                    }
+                    return;
+                }
+                () = stop.cancelled() => serve.as_mut().graceful_shutdown(),
+            }
+            let _ = serve.await;
+        });
+    }
+}
+
+async fn answer(control: &dyn Control, request: Request<Incoming>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = match Limited::new(body, MAX_REQUEST).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return failed(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    match (&parts.method, parts.uri.path()) {
+        (&Method::GET, "/v1/status") => json(control.status().await),
+        (&Method::POST, "/v1/get") => get(control, &body).await,
+        (&Method::POST, "/v1/invite") => {
+            json(control.invite().await.map(|invite| Line { invite: invite.to_line() }))
+        }
+        (&Method::POST, "/v1/join") => join(control, &body).await,
+        (&Method::POST, "/v1/stop") => json(control.stop().await),
+        _ => failed(StatusCode::NOT_FOUND, "no such request"),
+    }
+}
+
+async fn get(control: &dyn Control, body: &Bytes) -> Response<Body> {
+    let asked: Get = match serde_json::from_slice(body) {
+        Ok(asked) => asked,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let url = match PageUrl::parse(&asked.url) {
+        Ok(url) => url,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    match control.get(url).await {
+        Ok(response) => page(response),
+        Err(ControlError::Unanswered(unanswered)) => {
+            let mut answer = json(Ok::<_, ControlError>(problem(&unanswered)));
+            *answer.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+            answer
+        }
+        Err(error) => json(Err::<(), _>(error)),
+    }
+}
+
+async fn join(control: &dyn Control, body: &Bytes) -> Response<Body> {
+    let asked: Join = match serde_json::from_slice(body) {
+        Ok(asked) => asked,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    match Invite::from_line(&asked.invite) {
+        Ok(invite) => json(control.join(invite, asked.trust).await),
+        Err(error) => failed(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+fn page(response: request::Response) -> Response<Body> {
+    let request::Response { status, mut headers, body, route, authority, age, stale, timeline } =
+        response;
+    headers.insert(ROUTE, HeaderValue::from_static(route.name()));
+    if let Ok(authority) = serde_json::to_string(&Told::from(&authority))
+        && let Ok(authority) = HeaderValue::from_str(&authority)
+    {
+        headers.insert(AUTHORITY, authority);
+    }
+    if let Some(age) = age {
+        headers.insert(AGE, HeaderValue::from(age.as_secs()));
+    }
+    if stale {
+        headers.insert(STALE, HeaderValue::from_static("1"));
+    }
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::TRAILER, HeaderValue::from_static("busel-timeline"));
+    let end = futures_util::stream::once(async move { Ok(Frame::trailers(trailer(&timeline))) });
+    let frames = http_body_util::BodyStream::new(body).chain(end);
+    let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+fn trailer(timeline: &Timeline) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let text = serde_json::to_string(&lines(timeline)).unwrap_or_default();
+    // Failures carry peers' words, which may not be ASCII.
+    let text: String = text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        trailers.insert(TIMELINE, value);
+    }
+    trailers
+}
+
+/// An authority, as JSON in ASCII.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) kind: String,
+    pub(super) label: Option<Vec<u8>>,
+    pub(super) tls: bool,
+}
+
+impl From<&request::Authority> for Told {
+    fn from(authority: &request::Authority) -> Self {
+        use request::Authority as A;
+        match authority {
+            A::Site => Self { kind: "site".into(), label: None, tls: true },
+            A::Nobody => Self { kind: "nobody".into(), label: None, tls: false },
+            A::Injector { label, tls } => Self {
+                kind: "injector".into(),
+                label: Some(label.as_bytes().to_vec()),
+                tls: *tls,
+            },
+        }
+    }
+}
+
+fn problem(unanswered: &Unanswered) -> Problem {
+    let tried = unanswered.tried.iter();
+    Problem {
+        url: unanswered.url.to_string(),
+        tried: tried.map(|(r, f): &(_, Failure)| (r.to_string(), f.to_string())).collect(),
+        private: unanswered.private.map(|why| why.to_string()),
+        timeline: lines(&unanswered.timeline),
+    }
+}
+
+fn json<T: Serialize>(answer: Result<T, ControlError>) -> Response<Body> {
+    match answer {
+        Ok(answer) => {
+            let body = serde_json::to_vec(&answer).unwrap_or_default();
+            let mut response = Response::new(full(body));
+            let kind = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn failed(status: StatusCode, error: &str) -> Response<Body> {
+    let body = serde_json::json!({ "error": error }).to_string();
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    response
+}
