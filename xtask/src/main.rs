@@ -1,2 +1,112 @@
-//! tasks
-fn main() {}
+//! The project's own tasks: `cargo xtask test`, `bench`, `shape`. It runs other programs and checks
+//! the shape of the tree; it builds nothing itself.
+
+mod packages;
+mod shape;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+
+const USAGE: &str = "\
+cargo xtask test [--full] [NEXTEST ARGS]   all checks and tests, as CI runs them; --full adds the long ones
+cargo xtask bench [ARGS]                   the benchmarks; writes docs/benchmarks.md and target/bench.json
+cargo xtask shape                          only the checks of the tree's shape";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match args.split_first() {
+        Some((task, rest)) if task == "test" => test(rest),
+        Some((task, rest)) if task == "bench" => bench(rest),
+        Some((task, [])) if task == "shape" => shape::check(&root()),
+        _ => Err(anyhow::anyhow!("{USAGE}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything that must hold before a change lands.
+fn test(args: &[String]) -> anyhow::Result<()> {
+    let full = args.iter().any(|arg| arg == "--full");
+    let rest: Vec<&str> = args.iter().map(String::as_str).filter(|arg| *arg != "--full").collect();
+    packages::install()?;
+    step("format");
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    step("shape of the tree");
+    shape::check(&root())?;
+    proto_is_pure()?;
+    step("build, lints and tests");
+    // One build: clippy is the compiler of the workspace's own crates, so linting costs no second
+    // one. Its warnings are errors.
+    let mut tests = cargo();
+    tests
+        .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+        .env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__")
+        .args(["nextest", "run", "--cargo-profile", "ci", "--workspace"])
+        .args(["--exclude", "busel-bench"])
+        .args(&rest);
+    if full {
+        tests.args(["--run-ignored", "all"]);
+    }
+    run(&mut tests)?;
+    step("fuzz targets, a bounded count");
+    run(cargo()
+        .current_dir(root().join("fuzz"))
+        .args(["run", "--quiet", "--profile", "ci", "--bin", "bounded", "--target-dir"])
+        .arg(root().join("target/fuzz"))
+        .args(["--", "--runs", if full { "1000000" } else { "20000" }, "--seed", "1"]))
+}
+
+fn bench(args: &[String]) -> anyhow::Result<()> {
+    run(cargo().args(["run", "--release", "--package", "busel-bench", "--"]).args(args))
+}
+
+/// The core depends on no runtime, no sockets and no source of chance.
+fn proto_is_pure() -> anyhow::Result<()> {
+    let tree = cargo()
+        .args(["tree", "--package", "busel-proto", "--edges", "normal", "--prefix", "none"])
+        .output()
+        .context("cargo tree")?;
+    let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
+    for banned in ["tokio", "mio", "socket2", "async-std", "smol", "getrandom", "hyper"] {
+        let found = tree.lines().any(|line| line.split(' ').next() == Some(banned));
+        if found {
+            bail!(
+                "busel-proto depends on {banned}; the core takes time, chance and bytes as arguments"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("{:?}", command.get_program()))?;
+    if status.success() { Ok(()) } else { bail!("failed: {command:?}") }
+}
+
+/// The repository, which cargo was called in or below.
+fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or_else(|| manifest.clone(), ToOwned::to_owned)
+}
+
+fn step(name: &str) {
+    say(&format!("== {name}"));
+}
+
+#[allow(clippy::print_stderr, reason = "this is what a task runner is for")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

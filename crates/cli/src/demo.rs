@@ -4,8 +4,8 @@
 //!
 //! Needs no root, no set-up and no internet, and leaves nothing behind.
 
-pub(crate) mod isp;
 mod hostile;
+pub(crate) mod isp;
 mod site;
 mod stage;
 mod story;
@@ -50,7 +50,10 @@ async fn keep(story: &Story) {
     if let Some(addr) = story.stage.b.http_addr() {
         line("Reader B is still there, cut off from the site and the injector. Try:");
         line(&format!("  curl --proxy http://{addr} http://{}/", stage::HOST));
-        line(&format!("or set http://{addr} as a browser's HTTP proxy and open http://{}/", stage::HOST));
+        line(&format!(
+            "or set http://{addr} as a browser's HTTP proxy and open http://{}/",
+            stage::HOST
+        ));
         line("Ctrl-C ends it.");
     }
     told_to_end().await;

@@ -27,7 +27,7 @@ use crate::finder::Finder;
 use crate::wire::{Contact, Wire, WireError};
 
 /// Connecting to a peer takes at most this long.
-const CONNECT_LIMIT: Duration = Duration::from_secs(8);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// A peer that could not be reached is not tried again at once: after one second, then twice as
 /// long each time, up to this.
 const MOST_BACK_OFF: Duration = Duration::from_secs(16);

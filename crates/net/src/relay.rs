@@ -101,7 +101,11 @@ impl Identity {
     pub fn generate(name: &HostName) -> Result<Self, RelayError> {
         let made = rcgen::generate_simple_self_signed(vec![name.as_str().to_owned()])
             .map_err(|e| RelayError::Certificate(e.to_string()))?;
-        Ok(Self { name: name.clone(), cert: made.cert.pem(), key: made.signing_key.serialize_pem() })
+        Ok(Self {
+            name: name.clone(),
+            cert: made.cert.pem(),
+            key: made.signing_key.serialize_pem(),
+        })
     }
 
     fn load(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), RelayError> {
@@ -132,8 +136,8 @@ impl RelayServer {
             .first()
             .and_then(tls::pin)
             .ok_or_else(|| RelayError::Certificate("no certificate in it".into()))?;
-        let tls = tls::server_config(chain, key)
-            .map_err(|e| RelayError::Certificate(e.to_string()))?;
+        let tls =
+            tls::server_config(chain, key).map_err(|e| RelayError::Certificate(e.to_string()))?;
         let site = Site::load(config.site.as_deref()).await.map_err(RelayError::Site)?;
         let listener = TcpListener::bind(config.listen)
             .await

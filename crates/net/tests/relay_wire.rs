@@ -1,4 +1,5 @@
 //! Two nodes that share nothing but a relay talk through it; everyone else sees a web site.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use busel_proto::page::HostName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 async fn relay() -> RelayServer {
     let name = HostName::parse("www.example.org").unwrap();

@@ -179,8 +179,8 @@ impl Config {
     pub fn reach(&self) -> Result<busel_proto::network::Reach, ConfigError> {
         let parse = |text: &String| text.parse::<NetRange>();
         let allowed: Result<_, _> = self.allow_net.iter().map(parse).collect();
-        let allowed = allowed
-            .map_err(|e| ConfigError::Value { key: "allow-net", why: e.to_string() })?;
+        let allowed =
+            allowed.map_err(|e| ConfigError::Value { key: "allow-net", why: e.to_string() })?;
         Ok(busel_proto::network::Reach { allowed })
     }
 

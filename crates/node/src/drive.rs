@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use busel_proto::failure::{Failure, Route};
 use busel_proto::memory::Step;
@@ -27,7 +29,7 @@ use crate::decode;
 use crate::fetch::of_copy;
 use crate::hot::Page;
 use crate::node::Node;
-use crate::request::{Request, Response, Timeline, Unanswered};
+use crate::request::{Body, Request, Response, Timeline, Unanswered};
 use crate::route::{Head, Item, Items, Lost, Resume, Started, Want, direct, injector, swarm};
 use crate::save::Saver;
 
@@ -82,6 +84,8 @@ struct Winner {
     /// The part that the program wants, in the same counting.
     span: Range<u64>,
     out: mpsc::Sender<Result<Frame<Bytes>, Failure>>,
+    /// Set when all was passed on: only then does the program see the body end.
+    whole: Arc<AtomicBool>,
     saver: Option<Saver>,
     snapshot: Option<busel_proto::snapshot::Snapshot>,
     /// What was begun, so that only the same is continued.
@@ -120,10 +124,16 @@ impl Drive {
                 () = drive.run() => {}
             }
         });
-        answered.await.unwrap_or_else(|_| {
-            let tried = vec![];
-            Err(Unanswered { url, tried, private: None, timeline: Timeline::default() })
-        })
+        match answered.await {
+            Ok(answer) => answer,
+            // The node is being stopped.
+            Err(_) => Err(Unanswered {
+                url,
+                tried: Vec::new(),
+                private: None,
+                timeline: Timeline::default(),
+            }),
+        }
     }
 
     async fn run(mut self) {
@@ -173,15 +183,17 @@ impl Drive {
             Passed::On => self.race.handle(Input::Progress, clock.tick()),
             Passed::All => {
                 self.race.handle(Input::Finished, clock.tick());
+                self.timeline.set(self.race.events());
                 if let Some(winner) = self.winner.take() {
                     winner.finish().await;
                 }
                 return false;
             }
             Passed::Broke(failure) => {
-                let Some(route) = self.winner.as_ref().map(|winner| winner.route) else {
-                    return true;
-                };
+                let Some(winner) = &mut self.winner else { return true };
+                let route = winner.route;
+                // What broke is over; another way brings the next items, if any does.
+                winner.items = stream::pending().boxed();
                 self.remember_failure(route, &failure);
                 self.race.handle(Input::Failed { route, failure, sent: true }, clock.tick());
             }
@@ -304,8 +316,9 @@ impl Drive {
                 Span::Part(range) => range,
             };
         }
-        let (out, mut body) = mpsc::channel(BODY_QUEUE);
-        let body = StreamBody::new(stream::poll_fn(move |cx| body.poll_recv(cx))).boxed_unsync();
+        let (out, passed) = mpsc::channel(BODY_QUEUE);
+        let whole = Arc::new(AtomicBool::new(false));
+        let body = passed_on(passed, whole.clone());
         let body = match decode {
             Some(coding) => decode::decoded(body, coding),
             None => body,
@@ -324,8 +337,8 @@ impl Drive {
         // A part that the origin cut out itself ends where HTTP says.
         let part = head.shaped && head.status == 206;
         let end = head.len.filter(|_| !bodiless && !part);
-        let whole = head.offset == 0 && span == (0..u64::MAX) && !bodiless;
-        let keeps = matches!(route, Route::Swarm | Route::Injector) && whole;
+        let from_start_to_end = head.offset == 0 && span == (0..u64::MAX) && !bodiless;
+        let keeps = matches!(route, Route::Swarm | Route::Injector) && from_start_to_end;
         let winner = Winner {
             route,
             items,
@@ -333,6 +346,7 @@ impl Drive {
             end,
             span,
             out,
+            whole,
             saver: keeps.then(|| self.node.saver()),
             resume: resumable(&head, part),
             snapshot: head.snapshot,
@@ -463,10 +477,32 @@ impl Winner {
 
     /// The body is whole: kept, if it was signed.
     async fn finish(self) {
+        self.whole.store(true, Ordering::Release);
         if let (Some(saver), Some(snapshot)) = (self.saver, self.snapshot) {
             saver.finish(snapshot).await;
         }
     }
+}
+
+/// The body as the program reads it. If its drive ends before the body does, whyever, it is cut: it
+/// must not look whole.
+fn passed_on(
+    mut pieces: mpsc::Receiver<Result<Frame<Bytes>, Failure>>,
+    whole: Arc<AtomicBool>,
+) -> Body {
+    let mut cut = false;
+    let frames = stream::poll_fn(move |cx| match pieces.poll_recv(cx) {
+        Poll::Ready(None) if !cut && !whole.load(Ordering::Acquire) => {
+            cut = true;
+            Poll::Ready(Some(Err(Failure::CutOff)))
+        }
+        Poll::Ready(Some(Err(failure))) => {
+            cut = true;
+            Poll::Ready(Some(Err(failure)))
+        }
+        passed => passed,
+    });
+    StreamBody::new(frames).boxed_unsync()
 }
 
 /// What the rest of a body must fit. A part that the origin cut out can't be continued: its bytes

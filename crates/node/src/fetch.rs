@@ -84,9 +84,15 @@ async fn private(node: &Node, request: Request) -> Result<Response, Unanswered> 
 }
 
 /// A copy of our own as the answer.
-pub(crate) async fn of_copy(node: &Node, page: &Arc<Page>, request: &Request, stale: bool) -> Response {
+pub(crate) async fn of_copy(
+    node: &Node,
+    page: &Arc<Page>,
+    request: &Request,
+    stale: bool,
+) -> Response {
     let head = local::head(page, 0);
-    let shape = shape::shape(&request.method, &request.headers, head.status, &head.headers, head.len);
+    let shape =
+        shape::shape(&request.method, &request.headers, head.status, &head.headers, head.len);
     let body = match (&shape.span, local::whole(page)) {
         (Span::Nothing, _) => empty(),
         (Span::Whole, Some(body)) => full(body),

@@ -161,7 +161,8 @@ impl Joined {
         let Ok(revocation) = signed.clone().verify() else { return Ok(false) };
         {
             let state = self.read();
-            let known = state.revocations.get(&revocation.root).and_then(|old| old.signed.peek().ok());
+            let known =
+                state.revocations.get(&revocation.root).and_then(|old| old.signed.peek().ok());
             let trusted = state.view.trust.root(&revocation.root).is_some();
             if !trusted || known.is_some_and(|known| known.seq >= revocation.seq) {
                 return Ok(false);

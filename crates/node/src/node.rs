@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use busel_net::Endpoint;
 use busel_net::dial::Dialer;
 use busel_net::endpoint::BindError;
 use busel_net::finder::Finder;
@@ -12,11 +13,10 @@ use busel_net::finder::saved::Saved;
 use busel_net::wire::plain::Plain;
 use busel_net::wire::relay::Relay;
 use busel_net::wire::{Contact, Wire};
-use busel_net::Endpoint;
 use busel_proto::cert::Revocation;
 use busel_proto::failure::Route;
 use busel_proto::id::PeerId;
-use busel_proto::invite::{Invite, InjectorTicket, RelayTicket};
+use busel_proto::invite::{InjectorTicket, Invite, RelayTicket};
 use busel_proto::memory::{Memory, Step};
 use busel_proto::page::HostName;
 use busel_proto::signed::Signed;
@@ -122,8 +122,7 @@ impl Node {
     /// Starts a node and opens its doors.
     pub async fn start_with(config: Config, unlock: Unlock) -> Result<Self, StartError> {
         config.check()?;
-        let options =
-            busel_store::Options { dir: config.dir.clone(), unlock, quota: config.quota };
+        let options = busel_store::Options { dir: config.dir.clone(), unlock, quota: config.quota };
         let store = blocking(move || Store::open(options)).await?;
         let joined = Joined::load(store.clone(), config.site_list()?)?;
         let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
@@ -286,9 +285,8 @@ impl Node {
     /// Takes a revocation that came with content.
     pub async fn revoked(&self, revocation: Signed<Revocation>) {
         let node = self.clone();
-        let taken = tokio::task::spawn_blocking(move || {
-            node.joined.revoke(&revocation, clock::now())
-        });
+        let taken =
+            tokio::task::spawn_blocking(move || node.joined.revoke(&revocation, clock::now()));
         match taken.await {
             Ok(Ok(true)) => self.hot.clear(),
             Ok(Ok(false)) | Err(_) => {}

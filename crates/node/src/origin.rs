@@ -59,11 +59,7 @@ pub struct Own {
 
 impl Own {
     /// Connects to the first address of `host` that answers.
-    pub async fn dial(
-        &self,
-        host: &HostName,
-        port: u16,
-    ) -> Result<tokio::net::TcpStream, Failure> {
+    pub async fn dial(&self, host: &HostName, port: u16) -> Result<tokio::net::TcpStream, Failure> {
         let addrs: Vec<SocketAddr> = self.names.resolve(host, port).await?;
         self.dialer.dial_any(&addrs).await
     }
@@ -76,9 +72,7 @@ impl Way for Own {
         port: u16,
     ) -> BoxFuture<'static, Result<Box<dyn Io>, Failure>> {
         let own = self.clone();
-        Box::pin(async move {
-            Ok(Box::new(own.dial(&host, port).await?) as Box<dyn Io>)
-        })
+        Box::pin(async move { Ok(Box::new(own.dial(&host, port).await?) as Box<dyn Io>) })
     }
 }
 
@@ -106,13 +100,12 @@ pub struct Failed {
 impl Origin {
     /// A client that connects by `way` and trusts `roots` for TLS.
     pub fn new(way: Arc<dyn Way>, roots: Arc<rustls::RootCertStore>) -> Self {
-        let mut tls = ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::ring::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        let mut tls =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("ring supports the default versions")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let connector = Connector { way, tls: TlsConnector::from(Arc::new(tls)) };
         let client = Client::builder(TokioExecutor::new())

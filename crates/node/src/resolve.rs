@@ -55,11 +55,7 @@ impl Names {
     ///
     /// A resolver that gives only addresses that no public site can have is a liar and the next one
     /// is asked; if all lie or fail, the last reason is returned.
-    pub async fn resolve(
-        &self,
-        host: &HostName,
-        port: u16,
-    ) -> Result<Vec<SocketAddr>, Failure> {
+    pub async fn resolve(&self, host: &HostName, port: u16) -> Result<Vec<SocketAddr>, Failure> {
         if let Some(addr) = self.fixed.get(&(host.as_str().to_owned(), port)) {
             return match self.reach.allows(addr.ip()) {
                 true => Ok(vec![*addr]),
@@ -79,7 +75,9 @@ impl Names {
                 continue;
             }
             match self.ask(resolver, host).await {
-                Ok(ips) => return Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()),
+                Ok(ips) => {
+                    return Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+                }
                 Err(failure) => last = failure,
             }
         }

@@ -164,9 +164,7 @@ async fn send_windows(
         let reader = reader.clone();
         // The last window of a range ends at a whole group, so that it can be proven.
         let whole = window.map(|w| w.start..w.end.next_multiple_of(blob::GROUP).min(reader.len()));
-        whole.map(|window| {
-            (window.end, tokio::task::spawn_blocking(move || reader.window(window)))
-        })
+        whole.map(|window| (window.end, tokio::task::spawn_blocking(move || reader.window(window))))
     };
     let mut next = read(range.start);
     write(&mut stream, &answer.to_frame()).await?;

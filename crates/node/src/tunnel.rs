@@ -13,7 +13,9 @@ use busel_proto::flight::{MAX_FLIGHT, may_replay};
 use busel_proto::page::HostName;
 use busel_proto::race::{Input, Output, Race};
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::debug;

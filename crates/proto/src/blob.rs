@@ -12,7 +12,9 @@ use bao_tree::io::BaoContentItem;
 use bao_tree::io::outboard::PreOrderOutboard;
 use bao_tree::io::sync::{DecodeResponseIter, ReadAt, Size, encode_ranges};
 use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges};
-use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
+};
 use bytes::{Bytes, BytesMut};
 
 use crate::id::Hash;
@@ -58,18 +60,12 @@ pub fn window_after(from: u64, offset: u64, end: u64) -> Option<Range<u64>> {
 }
 
 /// Hashes a body as it comes and keeps what proves its parts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TreeBuilder {
     hasher: blake3::Hasher,
     in_group: u64,
     len: u64,
     groups: Vec<ChainingValue>,
-}
-
-impl Default for TreeBuilder {
-    fn default() -> Self {
-        Self { hasher: blake3::Hasher::new(), in_group: 0, len: 0, groups: Vec::new() }
-    }
 }
 
 impl TreeBuilder {
@@ -193,7 +189,8 @@ fn decode_error(error: bao_tree::io::DecodeError) -> BlobError {
 }
 
 fn check_range(range: &Range<u64>, len: u64) -> Result<(), BlobError> {
-    let aligned = range.start % GROUP == 0 && (range.end % GROUP == 0 || range.end == len);
+    let aligned =
+        range.start.is_multiple_of(GROUP) && (range.end.is_multiple_of(GROUP) || range.end == len);
     let fits = range.end <= len && len <= MAX_LEN;
     let sized = range.start < range.end && range.end - range.start <= MAX_WINDOW;
     if aligned && fits && sized { Ok(()) } else { Err(BlobError::Range) }
@@ -281,11 +278,10 @@ mod tests {
 
     #[test]
     fn windows_grow() {
-        let sizes: Vec<_> = std::iter::successors(window_after(0, 0, 1 << 20), |w| {
-            window_after(0, w.end, 1 << 20)
-        })
-        .map(|w| (w.end - w.start) / GROUP)
-        .collect();
+        let sizes: Vec<_> =
+            std::iter::successors(window_after(0, 0, 1 << 20), |w| window_after(0, w.end, 1 << 20))
+                .map(|w| (w.end - w.start) / GROUP)
+                .collect();
         assert_eq!(sizes[..6], [1, 2, 4, 8, 16, 16]);
         assert_eq!(window_after(0, 10, 10), None);
     }
@@ -306,7 +302,7 @@ mod tests {
         let short = decode_window(root, 100_000, range.clone(), &good[..good.len() - 1]);
         assert_eq!(short, Err(BlobError::Length));
         let long = [&good[..], &[0]].concat();
-        assert_eq!(decode_window(root, 100_000, range.clone(), &long), Err(BlobError::Length));
+        assert_eq!(decode_window(root, 100_000, range, &long), Err(BlobError::Length));
     }
 
     #[test]

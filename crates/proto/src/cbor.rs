@@ -38,8 +38,7 @@ where
     if bytes.len() > max {
         return Err(CborError::TooLong { len: bytes.len(), max });
     }
-    let value: T =
-        minicbor::decode(bytes).map_err(|e| CborError::Malformed(e.to_string()))?;
+    let value: T = minicbor::decode(bytes).map_err(|e| CborError::Malformed(e.to_string()))?;
     if to_vec(&value) == bytes { Ok(value) } else { Err(CborError::NotDeterministic) }
 }
 
@@ -75,9 +74,6 @@ mod tests {
 
     #[test]
     fn length_is_checked_before_decoding() {
-        assert_eq!(
-            from_slice::<Pair>(&[0; 9], 8),
-            Err(CborError::TooLong { len: 9, max: 8 })
-        );
+        assert_eq!(from_slice::<Pair>(&[0; 9], 8), Err(CborError::TooLong { len: 9, max: 8 }));
     }
 }

@@ -188,7 +188,9 @@ impl TrustSet {
     /// Whether `root` took `subkey` back.
     pub fn standing(&self, root: &PublicKey, subkey: &PublicKey) -> Standing {
         match self.revoked.get(root) {
-            Some((_, subkeys)) => subkeys.get(subkey).map_or(Standing::Good, |at| Standing::Revoked(*at)),
+            Some((_, subkeys)) => {
+                subkeys.get(subkey).map_or(Standing::Good, |at| Standing::Revoked(*at))
+            }
             None => Standing::Good,
         }
     }

@@ -24,11 +24,7 @@ pub struct Candidate<Id> {
 
 /// Chooses of `candidates` what to remove so that at least `excess` bytes go, the least valuable
 /// first. Pinned ones are chosen only when nothing else is left.
-pub fn choose<Id: Copy + Ord>(
-    candidates: &[Candidate<Id>],
-    excess: u64,
-    now: UnixTime,
-) -> Vec<Id> {
+pub fn choose<Id: Copy + Ord>(candidates: &[Candidate<Id>], excess: u64, now: UnixTime) -> Vec<Id> {
     let mut ranked: Vec<_> = candidates.iter().map(|c| (c.pinned, value(c, now), c)).collect();
     ranked.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.id.cmp(&b.2.id)));
     let mut freed = 0;

@@ -130,8 +130,12 @@ impl Failure {
     pub fn is_neutral(&self) -> bool {
         matches!(
             self,
-            Self::NoCopy | Self::NobodyKnown | Self::NobodyHasIt | Self::CannotResume
-                | Self::NotAllowed(_) | Self::OnlyStale
+            Self::NoCopy
+                | Self::NobodyKnown
+                | Self::NobodyHasIt
+                | Self::CannotResume
+                | Self::NotAllowed(_)
+                | Self::OnlyStale
         )
     }
 }

@@ -88,7 +88,11 @@ mod tests {
 
     const FETCHED: UnixTime = UnixTime(1_700_000_000);
 
-    fn fresh(response: &[(&'static str, &str)], request: &[(&'static str, &str)], age: u64) -> bool {
+    fn fresh(
+        response: &[(&'static str, &str)],
+        request: &[(&'static str, &str)],
+        age: u64,
+    ) -> bool {
         let map = |fields: &[(&'static str, &str)]| {
             fields.iter().map(|(n, v)| ((*n).try_into().unwrap(), v.parse().unwrap())).collect()
         };

@@ -101,8 +101,7 @@ impl PublicKey {
     /// The key in the form that verifies signatures. Weak keys (of small order) are refused: a
     /// signature under one would fit many messages.
     pub fn verifying(&self) -> Result<ed25519_dalek::VerifyingKey, IdError> {
-        let key =
-            ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| IdError::NotAKey)?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| IdError::NotAKey)?;
         if key.is_weak() { Err(IdError::NotAKey) } else { Ok(key) }
     }
 }

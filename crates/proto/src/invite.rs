@@ -136,9 +136,7 @@ impl Invite {
             return Err(InviteError::TooLong);
         }
         let text = line.to_ascii_uppercase();
-        let text = text
-            .strip_prefix(&PREFIX.to_ascii_uppercase())
-            .ok_or(InviteError::Prefix)?;
+        let text = text.strip_prefix(&PREFIX.to_ascii_uppercase()).ok_or(InviteError::Prefix)?;
         let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|e| match e.kind {
             data_encoding::DecodeKind::Symbol => {
                 InviteError::Character(e.position + PREFIX.len() + 1)

@@ -78,6 +78,7 @@ pub enum Ask {
 }
 
 /// The first frame back.
+#[allow(clippy::large_enum_variant, reason = "one lives only as long as it is written or read")]
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Answer {
     /// Here it is.

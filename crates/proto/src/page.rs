@@ -257,8 +257,7 @@ impl HostPattern {
         match self.0.strip_prefix("*.") {
             _ if self.0 == "*" => true,
             Some(base) => {
-                host.0 == base
-                    || host.0.strip_suffix(base).is_some_and(|sub| sub.ends_with('.'))
+                host.0 == base || host.0.strip_suffix(base).is_some_and(|sub| sub.ends_with('.'))
             }
             None => self.0 == host.0,
         }

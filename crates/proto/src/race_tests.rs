@@ -177,17 +177,17 @@ fn a_way_that_never_answers_is_given_up() {
 
 fn any_input() -> impl Strategy<Value = Input> {
     let route = prop_oneof![Just(Direct), Just(Swarm), Just(Injector)];
-    let failure = prop_oneof![
-        Just(Failure::Reset),
-        Just(Failure::CannotResume),
-        Just(Failure::NobodyHasIt)
-    ];
+    let failure =
+        prop_oneof![Just(Failure::Reset), Just(Failure::CannotResume), Just(Failure::NobodyHasIt)];
     prop_oneof![
         Just(Input::Timeout),
         route.clone().prop_map(Input::Stale),
         route.clone().prop_map(Input::Head),
-        (route, failure, any::<bool>())
-            .prop_map(|(route, failure, sent)| Input::Failed { route, failure, sent }),
+        (route, failure, any::<bool>()).prop_map(|(route, failure, sent)| Input::Failed {
+            route,
+            failure,
+            sent
+        }),
         Just(Input::Waiting),
         Just(Input::Progress),
         Just(Input::Finished),

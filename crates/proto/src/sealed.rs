@@ -159,9 +159,8 @@ pub fn open_request(
     let mut context =
         setup_receiver::<HpkeChaCha, HkdfSha256, Kem>(&OpModeR::Base, &key, &encapsulated, INFO)
             .map_err(|_| SealError::Unopened)?;
-    let padded = context
-        .open(&envelope.sealed, subkey.as_bytes())
-        .map_err(|_| SealError::Unopened)?;
+    let padded =
+        context.open(&envelope.sealed, subkey.as_bytes()).map_err(|_| SealError::Unopened)?;
     let mut exported = [0; 32];
     context.export(EXPORT, &mut exported).map_err(|_| SealError::Unopened)?;
     let request = cbor::from_slice(unpad(&padded)?, SIZES[SIZES.len() - 1])?;
@@ -383,7 +382,7 @@ mod tests {
         assert_eq!(open_request(&envelope, &subkey, &other).unwrap_err(), SealError::Unopened);
         let wrong = PublicKey([8; 32]);
         assert_eq!(open_request(&envelope, &wrong, &secret).unwrap_err(), SealError::OtherKey);
-        let mut bad = envelope.clone();
+        let mut bad = envelope;
         *bad.last_mut().unwrap() ^= 1;
         assert_eq!(open_request(&bad, &subkey, &secret).unwrap_err(), SealError::Unopened);
     }
@@ -391,9 +390,8 @@ mod tests {
     #[test]
     fn the_length_does_not_tell_the_url() {
         let (subkey, _, public) = keys();
-        let len = |url: &str| {
-            seal_request(&request(url), &subkey, &public, [1; 32]).unwrap().0.len()
-        };
+        let len =
+            |url: &str| seal_request(&request(url), &subkey, &public, [1; 32]).unwrap().0.len();
         let long = format!("https://news.example/{}", "a".repeat(300));
         assert_eq!(len("https://a.example/"), len(&long));
         let too_long = request(&format!("https://a/{}", "a".repeat(9300)));

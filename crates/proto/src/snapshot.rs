@@ -197,7 +197,7 @@ impl SignedSnapshot {
     /// that the root is trusted for its host, that the head was fetched within the key's validity,
     /// and that the key was not revoked (or a checkpoint vouches for this head).
     pub fn verify(self, wanted: &Wanted, trust: &TrustSet) -> Result<Snapshot, SnapshotError> {
-        self.verify_at(trust, None)?.is_for(wanted)
+        self.verify_at(trust, None)?.checked_for(wanted)
     }
 
     /// As [`SignedSnapshot::verify`], for one that this device stored at `received`: a key that was
@@ -209,7 +209,7 @@ impl SignedSnapshot {
         received: UnixTime,
     ) -> Result<Snapshot, SnapshotError> {
         let snapshot = self.verify_at(trust, Some(received))?;
-        snapshot.is_for(wanted)
+        snapshot.checked_for(wanted)
     }
 
     /// As [`SignedSnapshot::verify`], for a snapshot that nobody asked for by URL, in a bundle say.
@@ -278,7 +278,7 @@ fn well_formed(head: &Head) -> Result<PageUrl, SnapshotError> {
 }
 
 impl Snapshot {
-    fn is_for(self, wanted: &Wanted) -> Result<Self, SnapshotError> {
+    fn checked_for(self, wanted: &Wanted) -> Result<Self, SnapshotError> {
         if self.url == wanted.url && self.head.variant == wanted.variant {
             Ok(self)
         } else {

@@ -78,8 +78,7 @@ fn into_store(
     invite: &Invite,
     trust: bool,
 ) -> anyhow::Result<Joined> {
-    let options =
-        Options { dir: config.dir.clone(), unlock: unlock(setup)?, quota: config.quota };
+    let options = Options { dir: config.dir.clone(), unlock: unlock(setup)?, quota: config.quota };
     let store = Store::open(options)?;
     let joined = joined::Joined::load(store, config.site_list()?)?;
     let report = joined.join(invite, trust)?;

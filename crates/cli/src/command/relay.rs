@@ -30,11 +30,7 @@ pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode>
     let server = RelayServer::start(RelayConfig {
         listen: relay.listen,
         public: relay.public,
-        identity: Identity {
-            name: HostName::parse(&kept.name)?,
-            cert: kept.cert,
-            key: kept.key,
-        },
+        identity: Identity { name: HostName::parse(&kept.name)?, cert: kept.cert, key: kept.key },
         secret: secret.try_into().ok().context("relay.json is damaged")?,
         site: relay.site,
         bytes_per_second: relay.client_rate.map(|kib| kib.saturating_mul(KIB)),
@@ -52,9 +48,8 @@ pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode>
 const KIB: std::num::NonZeroU32 = std::num::NonZeroU32::new(1024).expect("not zero");
 
 fn kept(file: &Path, relay: &Relay) -> anyhow::Result<Kept> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))
-    };
+    let read =
+        |path: &Path| std::fs::read_to_string(path).with_context(|| format!("{}", path.display()));
     let mut kept: Kept = if file.exists() {
         serde_json::from_str(&read(file)?).with_context(|| format!("{}", file.display()))?
     } else {

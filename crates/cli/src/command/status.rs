@@ -44,7 +44,8 @@ fn show(told: &Told) {
     }
     row("sites", &told.sites.join(", "));
     let store = &told.store;
-    let lock = if store.passphrase { "passphrase" } else { "no passphrase: the disk protects nothing" };
+    let lock =
+        if store.passphrase { "passphrase" } else { "no passphrase: the disk protects nothing" };
     let used = format!("{} of {}", size(store.bytes), size(store.quota));
     row("store", &format!("{} snapshots, {used}, {lock}", store.snapshots));
 }

@@ -41,9 +41,8 @@ const MAX_WORLD: usize = 10_000;
 /// follow it, events go to standard output.
 pub(crate) async fn run_stdio() -> anyhow::Result<()> {
     let mut control = BufReader::new(tokio::io::stdin());
-    let first = line::read(&mut control)
-        .await?
-        .context("the provider was given no configuration")?;
+    let first =
+        line::read(&mut control).await?.context("the provider was given no configuration")?;
     let config = serde_json::from_slice(&first).context("the provider's configuration")?;
     run(config, control, tokio::io::stdout()).await
 }
@@ -60,10 +59,8 @@ pub(crate) async fn run(
     let isp = Arc::new(Isp::new(&config, events)?);
     let pages = block_page::start(&owner).await?;
     isp.add_block_page(pages);
-    let ready = Ready {
-        dns: dns::start(&isp, &owner).await?,
-        socks: socks::start(&isp, &owner).await?,
-    };
+    let ready =
+        Ready { dns: dns::start(&isp, &owner).await?, socks: socks::start(&isp, &owner).await? };
     isp.tell(Event::Ready(ready)).await;
     let ended = tokio::select! {
         ended = obey(&isp, control) => ended,
@@ -172,10 +169,7 @@ impl Isp {
         let mut state = self.state();
         let names = state.zone.len() + world.zone.len();
         let routes = state.routes.len() + world.routes.len();
-        ensure!(
-            names <= MAX_WORLD && routes <= MAX_WORLD,
-            "more than {MAX_WORLD} names or routes"
-        );
+        ensure!(names <= MAX_WORLD && routes <= MAX_WORLD, "more than {MAX_WORLD} names or routes");
         for (name, at) in &world.zone {
             state.zone.insert(policy::plain(name), *at);
         }
@@ -228,11 +222,8 @@ impl Isp {
     fn dial(self: &Arc<Self>, to: SocketAddr) -> Dial {
         let dial = {
             let mut state = self.state();
-            let facts = Facts {
-                addr: to,
-                name: None,
-                own_page: to.ip() == IpAddr::V4(self.block_page),
-            };
+            let facts =
+                Facts { addr: to, name: None, own_page: to.ip() == IpAddr::V4(self.block_page) };
             match (state.policy.judge(&facts), state.routes.get(&to).copied()) {
                 (Some(fate), _) => Dial::Blocked(fate),
                 (None, None) => Dial::Nowhere,
@@ -253,26 +244,13 @@ impl Isp {
         state.next += 1;
         let (fate, told) = watch::channel(None);
         let carried_out = CancellationToken::new();
-        let live = Live {
-            facts,
-            fate,
-            carried_out: carried_out.clone(),
-        };
+        let live = Live { facts, fate, carried_out: carried_out.clone() };
         state.live.insert(id, live);
-        Pass {
-            isp: Arc::clone(self),
-            id,
-            told,
-            carried_out,
-        }
+        Pass { isp: Arc::clone(self), id, told, carried_out }
     }
 
     fn saw(&self, kind: Kind, name_or_addr: String, verdict: Verdict) {
-        let saw = Saw {
-            kind,
-            name_or_addr,
-            verdict,
-        };
+        let saw = Saw { kind, name_or_addr, verdict };
         if self.events.try_send(Event::Saw(saw)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }

@@ -54,9 +54,7 @@ pub(crate) struct Page {
 impl Site {
     /// The invented newspaper. The same seed gives the same bytes.
     pub(crate) fn generated(seed: u64) -> Self {
-        let mut site = Self {
-            pages: BTreeMap::new(),
-        };
+        let mut site = Self { pages: BTreeMap::new() };
         press::print(seed, &mut site);
         site
     }
@@ -64,20 +62,13 @@ impl Site {
     /// A directory's files. Loaded once and wholly, so no request can name a file outside it;
     /// links to directories, and links to files outside it, are left out.
     pub(crate) fn from_dir(dir: &Path) -> anyhow::Result<Self> {
-        let root = dir
-            .canonicalize()
-            .with_context(|| format!("no such directory: {}", dir.display()))?;
-        let mut site = Self {
-            pages: BTreeMap::new(),
-        };
+        let root =
+            dir.canonicalize().with_context(|| format!("no such directory: {}", dir.display()))?;
+        let mut site = Self { pages: BTreeMap::new() };
         let mut load = Load { root, bytes: 0 };
         let root = load.root.clone();
         load.walk(&root, "/", 0, &mut site)?;
-        ensure!(
-            site.get("/").is_some(),
-            "{} has no index.html to start from",
-            dir.display()
-        );
+        ensure!(site.get("/").is_some(), "{} has no index.html to start from", dir.display());
         Ok(site)
     }
 
@@ -161,12 +152,7 @@ impl Load {
             std::fs::read(&real).with_context(|| format!("can't read {}", real.display()))?;
         let modified = meta.modified().ok();
         let modified = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        site.add(
-            url,
-            content_type(url),
-            body,
-            modified.map_or(0, |d| d.as_secs()),
-        );
+        site.add(url, content_type(url), body, modified.map_or(0, |d| d.as_secs()));
         Ok(())
     }
 }
@@ -298,9 +284,7 @@ mod tests {
         let mut seen = BTreeSet::from(["/".to_owned()]);
         let mut queue = VecDeque::from(["/".to_owned()]);
         while let Some(path) = queue.pop_front() {
-            let page = site
-                .get(&path)
-                .unwrap_or_else(|| panic!("dead link to {path}"));
+            let page = site.get(&path).unwrap_or_else(|| panic!("dead link to {path}"));
             for link in links(page) {
                 let link = canonical(&link);
                 if seen.insert(link.clone()) {
@@ -340,14 +324,8 @@ mod tests {
             {
                 let text = html.split("<body").nth(1).expect("a page has a body");
                 assert!(!text.contains(['{', '}']), "{path} has an unfilled slot");
-                let title = html
-                    .split("<title>")
-                    .nth(1)
-                    .and_then(|t| t.split('<').next());
-                assert!(
-                    titles.insert(title.map(str::to_owned)),
-                    "{path} repeats {title:?}"
-                );
+                let title = html.split("<title>").nth(1).and_then(|t| t.split('<').next());
+                assert!(titles.insert(title.map(str::to_owned)), "{path} repeats {title:?}");
             }
         }
     }

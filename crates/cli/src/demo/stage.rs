@@ -38,7 +38,6 @@ pub(crate) struct Stage {
     pub(crate) relay: RelayServer,
     pub(crate) injector: Injector,
     pub(crate) injector_node: Node,
-    pub(crate) root: RootKey,
     pub(crate) a: Node,
     pub(crate) b: Node,
     pub(crate) c: Node,
@@ -71,19 +70,7 @@ impl Stage {
         let a = reader("a", Exposure::Open, false).await?;
         let b = reader("b", Exposure::Quiet, true).await?;
         let c = reader("c", Exposure::Quiet, false).await?;
-        let stage = Self {
-            site,
-            origin,
-            isp,
-            relay,
-            injector,
-            injector_node,
-            root,
-            a,
-            b,
-            c,
-            _dir: dir,
-        };
+        let stage = Self { site, origin, isp, relay, injector, injector_node, a, b, c, _dir: dir };
         let invite = Invite::from_line(&stage.invite().to_line())?;
         for reader in [&stage.a, &stage.b, &stage.c] {
             reader.join(&invite, true).await?;

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use busel_node::control::Control;
 use busel_node::{Node, Request, Unanswered};
 use busel_proto::failure::{Failure, Route};
 use busel_proto::invite::Invite;
 use busel_proto::page::{PageUrl, Variant};
-use busel_node::control::Control;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 
@@ -71,7 +71,10 @@ impl Story {
     }
 
     async fn censored(&mut self) -> anyhow::Result<()> {
-        self.scene("2", "The censor: false addresses for the name, resets for what still gets through.");
+        self.scene(
+            "2",
+            "The censor: false addresses for the name, resets for what still gets through.",
+        );
         let policy = Policy {
             poison: vec![HOST.to_owned()],
             reset_sni: vec![HOST.to_owned()],
@@ -84,10 +87,16 @@ impl Story {
         let saw = self.stage.isp.saw();
         let poisoned = saw.iter().filter(|s| s.verdict == Verdict::Poisoned).count();
         let reset = saw.iter().filter(|s| s.verdict == Verdict::Reset).count();
-        self.say(&format!("The provider gave {poisoned} false addresses, reset {reset} connections,"));
+        self.say(&format!(
+            "The provider gave {poisoned} false addresses, reset {reset} connections,"
+        ));
         self.say("and saw nothing else of it but TLS to the relay, which looks like a web site.");
-        let asked = self.stage.injector.fetches();
-        self.say(&format!("The injector asked the site {asked} times and signed what it saw."));
+        if self.stage.isp.lost() > 0 {
+            self.say("(It saw more than this program could write down.)");
+        }
+        let (all, front) = (self.stage.origin.requests(), self.stage.origin.requests_for("/"));
+        self.say(&format!("The site was asked {all} times, {front} of them for its front page:"));
+        self.say("once by A when it was open, and then by the injector, which signed what it saw.");
         Ok(())
     }
 
@@ -119,6 +128,7 @@ impl Story {
         let relay = Some(self.stage.relay_as_seen());
         let contact = busel_net::wire::Contact { peer: hostile.id(), relay, addrs: vec![] };
         self.stage.c.learn(contact).await;
+        self.say("C asks it, and then the injector, which does not answer any more…");
         let start = Instant::now();
         let answer = read(&self.stage.c, path).await;
         let (as_told, route) = match &answer {

@@ -142,7 +142,11 @@ async fn accept(
         let stream = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, _)) => {
+                    // Failing to set an option is no reason to lose a connection.
+                    let _ = stream.set_nodelay(true);
+                    stream
+                }
                 Err(error) => {
                     debug!(%error, "relay proxy: accept failed");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -233,13 +237,12 @@ impl Shared {
         let stream = self.dialer.dial_any(&addrs).await?;
         let name = ticket.sni.as_str().to_owned();
         let name = name.try_into().map_err(|_| Failure::Protocol("no server name".into()))?;
-        TlsConnector::from(tls::pinned_config(ticket.pin))
-            .connect(name, stream)
-            .await
-            .map_err(|error| match error.get_ref() {
+        TlsConnector::from(tls::pinned_config(ticket.pin)).connect(name, stream).await.map_err(
+            |error| match error.get_ref() {
                 Some(inner) if inner.is::<rustls::Error>() => Failure::ForgedCertificate,
                 _ => crate::dial::of_io(&error),
-            })
+            },
+        )
     }
 }
 

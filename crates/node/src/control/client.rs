@@ -72,10 +72,9 @@ impl Client {
     ) -> Result<Response<Incoming>, ControlError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(ControlError::NotRunning)?;
         let protocol = |e: &dyn std::fmt::Display| ControlError::Protocol(e.to_string());
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream))
-                .await
-                .map_err(|e| protocol(&e))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| protocol(&e))?;
         // Ends with the response's body.
         tokio::spawn(connection);
         let body = body.map(serde_json::to_vec).transpose().map_err(|e| protocol(&e))?;

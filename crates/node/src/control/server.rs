@@ -256,11 +256,9 @@ impl From<&request::Authority> for Told {
         match authority {
             A::Site => Self { kind: "site".into(), label: None, tls: true },
             A::Nobody => Self { kind: "nobody".into(), label: None, tls: false },
-            A::Injector { label, tls } => Self {
-                kind: "injector".into(),
-                label: Some(label.as_bytes().to_vec()),
-                tls: *tls,
-            },
+            A::Injector { label, tls } => {
+                Self { kind: "injector".into(), label: Some(label.as_bytes().to_vec()), tls: *tls }
+            }
         }
     }
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use busel_net::endpoint::Stream;
 use busel_net::frame::{self, FrameError};
+use busel_proto::cert::Standing;
 use busel_proto::failure::Failure;
 use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_proto::sealed::{
     ChunkCipher, InjectRequest, MAX_CHUNK, Part, Preview, ResponseKey, seal_request,
 };
-use busel_proto::snapshot::{Snapshot, SignedSnapshot, Wanted, header_map};
+use busel_proto::snapshot::{SignedSnapshot, Snapshot, Wanted, header_map};
 use busel_proto::time::UnixTime;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -35,6 +36,11 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     let injectors = view.injectors_for(&want.page.url.host(), clock::now());
     let mut why = Failure::NobodyKnown;
     for injector in injectors.into_iter().take(MAX_ASKED) {
+        let (root, subkey) = (&injector.cert.root, &injector.cert.subkey);
+        if matches!(view.trust.standing(root, subkey), Standing::Revoked(_)) {
+            why = Failure::NotAuthentic("the injector's key was revoked".into());
+            continue;
+        }
         match ask(node, &injector, want).await {
             Ok(started) => return Ok(started),
             Err(failure) => why = failure,
@@ -110,9 +116,7 @@ fn insists_on_new(want: &Want) -> bool {
 }
 
 fn verify(node: &Node, page: &Wanted, signed: SignedSnapshot) -> Result<Snapshot, Failure> {
-    signed
-        .verify(page, &node.joined.view().trust)
-        .map_err(|e| Failure::NotAuthentic(e.to_string()))
+    signed.verify(page, &node.joined.view().trust).map_err(|e| Failure::NotAuthentic(e.to_string()))
 }
 
 fn label(node: &Node, root: &busel_proto::id::PublicKey) -> String {

@@ -60,9 +60,8 @@ pub(super) async fn start(owner: &Owner) -> anyhow::Result<Pages> {
 }
 
 async fn listen() -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .context("the block page can't listen")?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the block page can't listen")?;
     let at = listener.local_addr()?;
     Ok((listener, at))
 }

@@ -101,9 +101,7 @@ async fn answer_tcp(isp: &Isp, mut stream: TcpStream) -> anyhow::Result<()> {
 fn answer(isp: &Isp, question: &[u8]) -> Option<Vec<u8>> {
     let Ok(question) = Message::from_vec(question) else {
         let id = u16::from_be_bytes(question.get(..2)?.try_into().ok()?);
-        return Message::error_msg(id, OpCode::Query, ResponseCode::FormErr)
-            .to_vec()
-            .ok();
+        return Message::error_msg(id, OpCode::Query, ResponseCode::FormErr).to_vec().ok();
     };
     if question.metadata.message_type != MessageType::Query {
         return None;

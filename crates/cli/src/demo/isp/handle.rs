@@ -13,7 +13,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::orders::{Event, IspConfig, Order, Ready, Saw, World};
+#[cfg(test)]
+use super::orders::World;
+use super::orders::{Event, IspConfig, Order, Ready, Saw};
 use super::{Owner, Policy, line};
 
 /// Sightings that are kept; older ones are forgotten.
@@ -68,18 +70,12 @@ impl IspHandle {
         let (ready_in, ready) = oneshot::channel();
         let (took_in, took) = mpsc::channel(1);
         let memory = Arc::new(Mutex::new(Memory::default()));
-        let listener = Listener {
-            ready: Some(ready_in),
-            took: took_in,
-            memory: Arc::clone(&memory),
-        };
+        let listener =
+            Listener { ready: Some(ready_in), took: took_in, memory: Arc::clone(&memory) };
         let owner = Owner::default();
         let stop = owner.guard();
         owner.spawn(listener.listen(from));
-        let mut link = Link {
-            to: Box::new(to),
-            took,
-        };
+        let mut link = Link { to: Box::new(to), took };
         link.send(config).await?;
         let ready = timeout(PATIENCE, ready)
             .await
@@ -111,6 +107,7 @@ impl IspHandle {
     }
 
     /// Adds names and routes, or changes where they lead.
+    #[cfg(test)]
     pub(crate) async fn add(&self, world: World) -> anyhow::Result<()> {
         self.order(&Order::Add(world)).await
     }

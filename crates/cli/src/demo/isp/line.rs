@@ -12,10 +12,7 @@ pub(super) async fn read(
 ) -> anyhow::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut limited = from.take(MAX_LINE);
-    let read = limited
-        .read_until(b'\n', &mut line)
-        .await
-        .context("can't read the other end")?;
+    let read = limited.read_until(b'\n', &mut line).await.context("can't read the other end")?;
     if read == 0 {
         return Ok(None);
     }

@@ -35,11 +35,7 @@ impl Policy {
         let covers = |rules: &[AddrRule]| rules.iter().any(|rule| rule.covers(facts.addr));
         let spared = self.only.as_deref().is_none_or(covers);
         if !spared || covers(&self.block_addr) {
-            return Some(if self.blackhole {
-                Fate::Swallow
-            } else {
-                Fate::Reset
-            });
+            return Some(if self.blackhole { Fate::Swallow } else { Fate::Reset });
         }
         let name = facts.name.as_deref().filter(|_| !facts.own_page)?;
         if listed(&self.reset_sni, name) {
@@ -107,10 +103,7 @@ impl From<IpAddr> for AddrRule {
 
 impl From<SocketAddr> for AddrRule {
     fn from(addr: SocketAddr) -> Self {
-        Self {
-            ip: addr.ip(),
-            port: Some(addr.port()),
-        }
+        Self { ip: addr.ip(), port: Some(addr.port()) }
     }
 }
 
@@ -176,12 +169,7 @@ mod tests {
 
     #[test]
     fn address_rules_come_back_as_they_were_written() {
-        for text in [
-            "203.0.113.10",
-            "203.0.113.10:443",
-            "2001:db8::1",
-            "[2001:db8::1]:443",
-        ] {
+        for text in ["203.0.113.10", "203.0.113.10:443", "2001:db8::1", "[2001:db8::1]:443"] {
             assert_eq!(text.parse::<AddrRule>().expect("a rule").to_string(), text);
         }
         assert!("news.example:443".parse::<AddrRule>().is_err());

@@ -196,19 +196,10 @@ mod tests {
     fn a_host_is_read_without_its_port() {
         let seen = |text: &str| sniff(text.as_bytes());
         let host = |name: &str| Sight::Host(name.to_owned());
-        assert_eq!(
-            seen("GET / HTTP/1.1\r\nhOST:  a.example:80 \r\n"),
-            host("a.example")
-        );
-        assert_eq!(
-            seen("GET / HTTP/1.1\r\nA: b\r\nHost: a.example\r\n"),
-            host("a.example")
-        );
+        assert_eq!(seen("GET / HTTP/1.1\r\nhOST:  a.example:80 \r\n"), host("a.example"));
+        assert_eq!(seen("GET / HTTP/1.1\r\nA: b\r\nHost: a.example\r\n"), host("a.example"));
         assert_eq!(seen("GET / HTTP/1.1\r\nHost: a.ex"), Sight::More);
-        assert_eq!(
-            seen("GET / HTTP/1.0\r\n\r\nHost: a.example\r\n"),
-            Sight::Nothing
-        );
+        assert_eq!(seen("GET / HTTP/1.0\r\n\r\nHost: a.example\r\n"), Sight::Nothing);
         assert_eq!(seen("GE"), Sight::More);
         assert_eq!(seen("SSH-2.0-OpenSSH"), Sight::Nothing);
         assert_eq!(seen("hello"), Sight::Nothing);
@@ -228,9 +219,6 @@ mod tests {
         endless.resize(MAX_FLIGHT, 0);
         assert_eq!(sniff(&endless), Sight::Nothing);
         assert_eq!(sniff(&[0x16, 3, 1, 0, 0].repeat(4000)), Sight::Nothing);
-        assert_eq!(
-            sniff(format!("GET /{}", "x".repeat(MAX_FLIGHT)).as_bytes()),
-            Sight::Nothing
-        );
+        assert_eq!(sniff(format!("GET /{}", "x".repeat(MAX_FLIGHT)).as_bytes()), Sight::Nothing);
     }
 }

@@ -54,11 +54,7 @@ async fn config() -> (IspConfig, SiteServer, DemoCa, Owner) {
             ((OTHER, 7).into(), echo_at),
         ]),
     };
-    let config = IspConfig {
-        world,
-        block_page: BLOCK_PAGE,
-        policy: Policy::default(),
-    };
+    let config = IspConfig { world, block_page: BLOCK_PAGE, policy: Policy::default() };
     (config, site, ca, owner)
 }
 
@@ -68,21 +64,13 @@ async fn street() -> Street {
     let (from, to) = split(far);
     _echo.spawn(async move {
         let mut control = BufReader::new(from);
-        let first = line::read(&mut control)
-            .await
-            .expect("read")
-            .expect("a line");
+        let first = line::read(&mut control).await.expect("read").expect("a line");
         let config = serde_json::from_slice(&first).expect("a configuration");
         run(config, control, to).await.expect("runs to its end");
     });
     let (from, to) = split(near);
     let isp = IspHandle::join(&config, to, from).await.expect("ready");
-    Street {
-        isp,
-        site,
-        ca,
-        _echo,
-    }
+    Street { isp, site, ca, _echo }
 }
 
 impl Street {
@@ -102,9 +90,7 @@ impl Street {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let host = HOST.try_into().expect("a name");
-        TlsConnector::from(Arc::new(config))
-            .connect(host, tcp)
-            .await
+        TlsConnector::from(Arc::new(config)).connect(host, tcp).await
     }
 
     async fn ask(&self, name: &str, kind: RecordType, tcp: bool) -> Message {
@@ -120,9 +106,7 @@ impl Street {
             answer.truncate(len.into());
             stream.read_exact(&mut answer).await.expect("an answer");
         } else {
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-                .await
-                .expect("bound");
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
             socket.send_to(&query, self.isp.dns()).await.expect("sent");
             let len = timeout(Duration::from_secs(5), socket.recv(&mut answer)).await;
             answer.truncate(len.expect("in time").expect("an answer"));
@@ -136,11 +120,7 @@ impl Street {
 
     /// Whether the provider saw this; waits for a little while.
     async fn has_seen(&self, kind: Kind, name_or_addr: &str, verdict: Verdict) -> bool {
-        let wanted = Saw {
-            kind,
-            name_or_addr: name_or_addr.to_owned(),
-            verdict,
-        };
+        let wanted = Saw { kind, name_or_addr: name_or_addr.to_owned(), verdict };
         for _ in 0..200 {
             if self.isp.saw().contains(&wanted) {
                 return true;
@@ -156,45 +136,26 @@ fn addresses(answer: &Message) -> Vec<Ipv4Addr> {
         RData::A(a) => Some(a.0),
         _ => None,
     };
-    answer
-        .answers
-        .iter()
-        .filter_map(|r| address(&r.data))
-        .collect()
+    answer.answers.iter().filter_map(|r| address(&r.data)).collect()
 }
 
 #[tokio::test]
 async fn names_are_answered_truly_until_they_are_poisoned() {
     let street = street().await;
     for tcp in [false, true] {
-        assert_eq!(
-            addresses(&street.ask("News.example.", RecordType::A, tcp).await),
-            [SITE]
-        );
+        assert_eq!(addresses(&street.ask("News.example.", RecordType::A, tcp).await), [SITE]);
         let aaaa = street.ask(HOST, RecordType::AAAA, tcp).await;
         assert_eq!(aaaa.metadata.response_code, ResponseCode::NoError);
         assert!(aaaa.answers.is_empty());
         let none = street.ask("no.example", RecordType::A, tcp).await;
         assert_eq!(none.metadata.response_code, ResponseCode::NXDomain);
     }
-    street
-        .set(Policy {
-            poison: vec![HOST.into()],
-            ..Policy::default()
-        })
-        .await;
+    street.set(Policy { poison: vec![HOST.into()], ..Policy::default() }).await;
     for tcp in [false, true] {
-        assert_eq!(
-            addresses(&street.ask(HOST, RecordType::A, tcp).await),
-            [BLOCK_PAGE]
-        );
+        assert_eq!(addresses(&street.ask(HOST, RecordType::A, tcp).await), [BLOCK_PAGE]);
     }
     assert!(street.has_seen(Kind::Dns, HOST, Verdict::Poisoned).await);
-    assert!(
-        street
-            .has_seen(Kind::Dns, "no.example", Verdict::Refused)
-            .await
-    );
+    assert!(street.has_seen(Kind::Dns, "no.example", Verdict::Refused).await);
 }
 
 #[tokio::test]
@@ -202,12 +163,7 @@ async fn a_site_is_reached_until_its_name_is_reset() {
     let street = street().await;
     street.tls(SITE).await.expect("open at first");
     assert!(street.has_seen(Kind::Sni, HOST, Verdict::Passed).await);
-    street
-        .set(Policy {
-            reset_sni: vec![HOST.into()],
-            ..Policy::default()
-        })
-        .await;
+    street.set(Policy { reset_sni: vec![HOST.into()], ..Policy::default() }).await;
     let error = street.tls(SITE).await.expect_err("reset");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     let mut plain = street.dial(HOST, 80).await.expect("dialled");
@@ -217,22 +173,13 @@ async fn a_site_is_reached_until_its_name_is_reset() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert!(street.has_seen(Kind::Sni, HOST, Verdict::Reset).await);
     assert!(street.has_seen(Kind::Host, HOST, Verdict::Reset).await);
-    assert_eq!(
-        street.site.requests(),
-        0,
-        "nothing forbidden reached the site"
-    );
+    assert_eq!(street.site.requests(), 0, "nothing forbidden reached the site");
 }
 
 #[tokio::test]
 async fn a_dropped_name_meets_silence() {
     let street = street().await;
-    street
-        .set(Policy {
-            drop_sni: vec!["example".into()],
-            ..Policy::default()
-        })
-        .await;
+    street.set(Policy { drop_sni: vec!["example".into()], ..Policy::default() }).await;
     let silence = timeout(Duration::from_millis(300), street.tls(SITE)).await;
     assert!(silence.is_err(), "neither a handshake nor an end");
     assert!(street.has_seen(Kind::Sni, HOST, Verdict::Dropped).await);
@@ -242,11 +189,7 @@ async fn a_dropped_name_meets_silence() {
 async fn a_poisoned_reader_meets_the_block_page_and_a_forged_certificate() {
     let street = street().await;
     let poison = vec![HOST.to_owned()];
-    let policy = Policy {
-        reset_sni: poison.clone(),
-        poison,
-        ..Policy::default()
-    };
+    let policy = Policy { reset_sni: poison.clone(), poison, ..Policy::default() };
     street.set(policy).await;
     let mut plain = street.dial(HOST, 80).await.expect("dialled");
     let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
@@ -267,12 +210,7 @@ async fn a_cut_ends_open_connections_before_it_is_reported() {
     echo.write_all(b"a").await.expect("sent");
     assert_eq!(echo.read_u8().await.expect("echoed"), b'a');
     let only = Some(vec![IpAddr::V4(SITE).into()]);
-    street
-        .set(Policy {
-            only,
-            ..Policy::default()
-        })
-        .await;
+    street.set(Policy { only, ..Policy::default() }).await;
     let mut echo = echo.into_std().expect("a plain socket that does not block");
     let error = std::io::Read::read(&mut echo, &mut [0]).expect_err("cut already");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -280,17 +218,9 @@ async fn a_cut_ends_open_connections_before_it_is_reported() {
     spared.write_all(request.as_bytes()).await.expect("sent");
     assert_eq!(spared.read_u8().await.expect("answered"), b'H');
     let refused = street.dial("echo.example", 7).await.expect_err("refused");
-    assert!(
-        refused.to_string().to_lowercase().contains("refused"),
-        "{refused}"
-    );
+    assert!(refused.to_string().to_lowercase().contains("refused"), "{refused}");
     // A name that becomes forbidden cuts what is already encrypted.
-    street
-        .set(Policy {
-            reset_sni: vec![HOST.into()],
-            ..Policy::default()
-        })
-        .await;
+    street.set(Policy { reset_sni: vec![HOST.into()], ..Policy::default() }).await;
     let mut rest = Vec::new();
     let error = spared.read_to_end(&mut rest).await.expect_err("cut");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -300,42 +230,16 @@ async fn a_cut_ends_open_connections_before_it_is_reported() {
 async fn addresses_are_refused_or_swallowed() {
     let street = street().await;
     let block_addr = vec!["203.0.113.20:7".parse().expect("a rule")];
-    street
-        .set(Policy {
-            block_addr: block_addr.clone(),
-            ..Policy::default()
-        })
-        .await;
+    street.set(Policy { block_addr: block_addr.clone(), ..Policy::default() }).await;
     assert!(street.dial("203.0.113.20", 7).await.is_err());
     street.dial("203.0.113.10", 443).await.expect("not blocked");
-    let nowhere = street
-        .dial("198.51.100.1", 80)
-        .await
-        .expect_err("no such host");
-    assert!(
-        nowhere.to_string().to_lowercase().contains("unreachable"),
-        "{nowhere}"
-    );
-    assert!(
-        street
-            .dial("127.0.0.1", street.site.http_addr().port())
-            .await
-            .is_err()
-    );
-    street
-        .set(Policy {
-            block_addr,
-            blackhole: true,
-            ..Policy::default()
-        })
-        .await;
+    let nowhere = street.dial("198.51.100.1", 80).await.expect_err("no such host");
+    assert!(nowhere.to_string().to_lowercase().contains("unreachable"), "{nowhere}");
+    assert!(street.dial("127.0.0.1", street.site.http_addr().port()).await.is_err());
+    street.set(Policy { block_addr, blackhole: true, ..Policy::default() }).await;
     let silence = street.dial("203.0.113.20", 7);
     assert!(timeout(Duration::from_millis(300), silence).await.is_err());
-    assert!(
-        street
-            .has_seen(Kind::Dial, "203.0.113.20:7", Verdict::Dropped)
-            .await
-    );
+    assert!(street.has_seen(Kind::Dial, "203.0.113.20:7", Verdict::Dropped).await);
 }
 
 #[tokio::test]
@@ -347,13 +251,8 @@ async fn a_world_can_grow_and_bad_orders_are_refused() {
     };
     street.isp.add(world).await.expect("added");
     street.dial("new.example", 80).await.expect("dialled");
-    let zone = (0..=MAX_WORLD)
-        .map(|n| (format!("{n}.example"), OTHER))
-        .collect();
-    let world = World {
-        zone,
-        ..World::default()
-    };
+    let zone = (0..=MAX_WORLD).map(|n| (format!("{n}.example"), OTHER)).collect();
+    let world = World { zone, ..World::default() };
     assert!(street.isp.add(world).await.is_err());
     street.set(Policy::default()).await;
     street.isp.stop().await.expect("stopped");
@@ -363,16 +262,10 @@ async fn a_world_can_grow_and_bad_orders_are_refused() {
 fn the_wire_is_as_documented() {
     let order = r#"{"set":{"poison":["a"],"block_addr":["203.0.113.1:443"],"only":null}}"#;
     assert!(matches!(serde_json::from_str(order), Ok(Order::Set(_))));
-    let saw = Event::Saw(Saw {
-        kind: Kind::Sni,
-        name_or_addr: "a".into(),
-        verdict: Verdict::Reset,
-    });
+    let saw =
+        Event::Saw(Saw { kind: Kind::Sni, name_or_addr: "a".into(), verdict: Verdict::Reset });
     let line = serde_json::to_string(&saw).expect("JSON");
-    assert_eq!(
-        line,
-        r#"{"saw":{"kind":"sni","name_or_addr":"a","verdict":"reset"}}"#
-    );
+    assert_eq!(line, r#"{"saw":{"kind":"sni","name_or_addr":"a","verdict":"reset"}}"#);
     let line = serde_json::to_string(&Event::Policy(orders::Took::Set)).expect("JSON");
     assert_eq!(line, r#"{"policy":"set"}"#);
 }
@@ -390,26 +283,11 @@ async fn isp_child() {
 async fn it_runs_as_a_process_of_its_own() {
     let (config, site, ca, _echo) = config().await;
     let mut command = tokio::process::Command::new(std::env::current_exe().expect("a path"));
-    command.args([
-        "demo::isp::tests::isp_child",
-        "--exact",
-        "--ignored",
-        "--nocapture",
-    ]);
+    command.args(["demo::isp::tests::isp_child", "--exact", "--ignored", "--nocapture"]);
     let isp = IspHandle::spawn(command, &config).await.expect("spawned");
-    let street = Street {
-        isp,
-        site,
-        ca,
-        _echo,
-    };
+    let street = Street { isp, site, ca, _echo };
     street.tls(SITE).await.expect("open at first");
-    street
-        .set(Policy {
-            reset_sni: vec![HOST.into()],
-            ..Policy::default()
-        })
-        .await;
+    street.set(Policy { reset_sni: vec![HOST.into()], ..Policy::default() }).await;
     let error = street.tls(SITE).await.expect_err("reset");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(street.isp.lost(), 0);

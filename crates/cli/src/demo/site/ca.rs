@@ -54,9 +54,7 @@ impl DemoCa {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().context("can't make a key")?;
-        let cert = params
-            .signed_by(&key, &self.issuer)
-            .context("can't sign a certificate")?;
+        let cert = params.signed_by(&key, &self.issuer).context("can't sign a certificate")?;
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         Ok((vec![cert.der().clone(), self.cert_der()], key.into()))
     }

@@ -49,10 +49,7 @@ impl Scene {
             };
             (0..WIDTH as i32 * 2).map(ridge).collect()
         });
-        Self {
-            hills: hills.collect(),
-            sun: dice.within(60, 240),
-        }
+        Self { hills: hills.collect(), sun: dice.within(60, 240) }
     }
 
     fn frame(&self, n: usize) -> Frame {
@@ -91,11 +88,7 @@ impl Scene {
             if y > hills[column] {
                 let layer = layer as i32;
                 let depth = (y - hills[column]) / 4;
-                return (
-                    104 - layer * 22 - depth.min(16),
-                    122 - layer * 4,
-                    118 - layer * 2,
-                );
+                return (104 - layer * 22 - depth.min(16), 122 - layer * 4, 118 - layer * 2);
             }
         }
         let distance = (x - self.sun).pow(2) + (y - 70 + n / 2).pow(2);
@@ -273,10 +266,7 @@ fn movie(samples: &[Vec<u8>], start: u32) -> Vec<u8> {
     track.extend([(WIDTH as u32) << 16, (HEIGHT as u32) << 16]);
     // The language is "und".
     let clock = boxed(b"mdhd", &[&words(&[0, 0, 0, SCALE, length, 0x55c4_0000])]);
-    let handler = boxed(
-        b"hdlr",
-        &[&words(&[0, 0]), b"vide", &words(&[0, 0, 0]), b"Film\0"],
-    );
+    let handler = boxed(b"hdlr", &[&words(&[0, 0]), b"vide", &words(&[0, 0, 0]), b"Film\0"]);
     let video = boxed(b"vmhd", &[&words(&[1, 0, 0])]);
     let here = boxed(b"url ", &[&words(&[1])]);
     let source = boxed(b"dinf", &[&boxed(b"dref", &[&words(&[0, 1]), &here])]);
@@ -351,10 +341,7 @@ mod tests {
         }
         assert_eq!(at, file.len());
         assert_eq!(kinds, [b"ftyp", b"moov", b"mdat"]);
-        let index = file
-            .windows(4)
-            .position(|w| w == b"stco")
-            .expect("an index");
+        let index = file.windows(4).position(|w| w == b"stco").expect("an index");
         let first = word(index + 12) as usize;
         assert_eq!(&file[first - 4..first], b"mdat");
         assert_eq!(file[first + 4], 0x65);

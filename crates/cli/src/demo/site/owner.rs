@@ -17,8 +17,7 @@ impl Owner {
     /// Runs the work until it ends or the owner stops.
     pub(crate) fn spawn<F: Future<Output: Send> + Send + 'static>(&self, work: F) {
         let token = self.token.clone();
-        self.tasks
-            .spawn(async move { token.run_until_cancelled(work).await.map(drop) });
+        self.tasks.spawn(async move { token.run_until_cancelled(work).await.map(drop) });
     }
 
     /// Cancels every task, and returns when all are gone.

@@ -100,11 +100,8 @@ fn paint_sky(canvas: &mut [u8], dice: &mut Dice) {
             let depth = y * SKY as i32 / 190 + cloud / 2 + grain(x, y) / 128;
             let distance = (x - cx).pow(2) + (y - cy).pow(2);
             let ring = (distance - radius.pow(2)) / (radius * 4);
-            let index = if ring < 8 {
-                SUN as i32 + ring.max(0)
-            } else {
-                depth.clamp(0, SKY as i32 - 1)
-            };
+            let index =
+                if ring < 8 { SUN as i32 + ring.max(0) } else { depth.clamp(0, SKY as i32 - 1) };
             canvas[y as usize * WIDTH + x as usize] = index as u8;
         }
     }
@@ -112,11 +109,7 @@ fn paint_sky(canvas: &mut [u8], dice: &mut Dice) {
 
 fn paint_hills(canvas: &mut [u8], layer: usize, dice: &mut Dice) {
     let base = 120 + layer as i32 * 28;
-    let (p, q, r) = (
-        dice.within(0, 1023),
-        dice.within(0, 1023),
-        dice.within(0, 1023),
-    );
+    let (p, q, r) = (dice.within(0, 1023), dice.within(0, 1023), dice.within(0, 1023));
     let height = dice.within(14, 30);
     let stretch = dice.within(1, 3);
     for x in 0..WIDTH as i32 {
@@ -124,11 +117,7 @@ fn paint_hills(canvas: &mut [u8], layer: usize, dice: &mut Dice) {
             + wave(x * 7 + q) * 6 / 256
             + wave(x * 23 + r) * 2 / 256;
         // Trees stand on the nearer ridges.
-        let trees = if layer >= 2 {
-            grain(x / 3, layer as i32) * layer as i32 / 96
-        } else {
-            0
-        };
+        let trees = if layer >= 2 { grain(x / 3, layer as i32) * layer as i32 / 96 } else { 0 };
         let top = base - ridge - trees;
         for y in top.max(0)..HEIGHT as i32 {
             let light = SHADES as i32 - 1 - (y - top) / 4 - grain(x, y) / 48;
@@ -230,11 +219,7 @@ fn crc(data: &[u8]) -> u32 {
             let mut c = n as u32;
             let mut bit = 0;
             while bit < 8 {
-                c = if c & 1 == 1 {
-                    0xedb8_8320 ^ (c >> 1)
-                } else {
-                    c >> 1
-                };
+                c = if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 };
                 bit += 1;
             }
             table[n] = c;
@@ -242,9 +227,7 @@ fn crc(data: &[u8]) -> u32 {
         }
         table
     };
-    !data.iter().fold(!0, |c: u32, byte| {
-        TABLE[((c ^ u32::from(*byte)) & 255) as usize] ^ (c >> 8)
-    })
+    !data.iter().fold(!0, |c: u32, byte| TABLE[((c ^ u32::from(*byte)) & 255) as usize] ^ (c >> 8))
 }
 
 /// The stork in flight, the newspaper's sign.
@@ -288,10 +271,7 @@ mod tests {
 
     #[test]
     fn the_wave_is_a_sine() {
-        assert_eq!(
-            [wave(0), wave(256), wave(512), wave(768)],
-            [0, 256, 0, -256]
-        );
+        assert_eq!([wave(0), wave(256), wave(512), wave(768)], [0, 256, 0, -256]);
         assert!((wave(128) - 181).abs() < 3);
     }
 }

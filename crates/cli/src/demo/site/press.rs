@@ -30,12 +30,7 @@ pub(super) fn print(seed: u64, site: &mut Site) {
         }
         for at in 0..edition.articles.len() {
             let html = edition.article(tongue, at);
-            page(
-                site,
-                &edition.path(tongue, at),
-                &html,
-                edition.articles[at].at,
-            );
+            page(site, &edition.path(tongue, at), &html, edition.articles[at].at);
         }
     }
     page(site, "/", &edition.gate(), EDITION);
@@ -281,12 +276,7 @@ impl Edition {
         }
         body.push_str("</div>\n</main>\n");
         let title = format!("{name} · {}", tongue.title());
-        document(
-            tongue,
-            &title,
-            &section_path(tongue.other(), section),
-            &body,
-        )
+        document(tongue, &title, &section_path(tongue.other(), section), &body)
     }
 
     fn article(&self, tongue: Tongue, at: usize) -> String {
@@ -327,11 +317,7 @@ impl Edition {
         body.push_str("</article>\n");
         body.push_str(&self.ways_on(tongue, at));
         body.push_str("</main>\n");
-        let title = format!(
-            "{title} · {} · {}",
-            tongue.of(&section.name),
-            tongue.title()
-        );
+        let title = format!("{title} · {} · {}", tongue.of(&section.name), tongue.title());
         document(tongue, &title, &self.path(tongue.other(), at), &body)
     }
 
@@ -484,6 +470,5 @@ fn document(tongue: Tongue, title: &str, other: &str, body: &str) -> String {
 }
 
 fn write_to(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text)
-        .expect("writing to a string does not fail");
+    out.write_fmt(text).expect("writing to a string does not fail");
 }

@@ -67,13 +67,7 @@ impl SiteServer {
             };
             owner.spawn(port.accept());
         }
-        Ok(Self {
-            https: https_at,
-            http: http_at,
-            desk,
-            _stop: owner.guard(),
-            owner,
-        })
+        Ok(Self { https: https_at, http: http_at, desk, _stop: owner.guard(), owner })
     }
 
     /// Where HTTPS is served.
@@ -155,11 +149,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut server = auto::Builder::new(owner);
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(MAX_HEAD);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(MAX_HEAD);
     server
         .http2()
         .timer(TokioTimer::new())
@@ -185,11 +175,7 @@ struct Desk {
 impl Desk {
     fn new(site: Arc<Site>) -> Self {
         let by_path = site.paths().map(|p| (p.to_owned(), AtomicU64::new(0)));
-        Self {
-            by_path: by_path.collect(),
-            asked: AtomicU64::new(0),
-            site,
-        }
+        Self { by_path: by_path.collect(), asked: AtomicU64::new(0), site }
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -326,11 +312,7 @@ fn parse_range(range: &str, total: usize) -> Wanted {
         (first, last) if number(last) < number(first) => return Wanted::Whole,
         (first, last) => number(first)..number(last).saturating_add(1).min(total),
     };
-    if part.start < part.end {
-        Wanted::Part(part)
-    } else {
-        Wanted::Outside
-    }
+    if part.start < part.end { Wanted::Part(part) } else { Wanted::Outside }
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
@@ -385,11 +367,7 @@ mod tests {
         let site = Arc::new(Site::generated(1));
         let ca = DemoCa::new().expect("a CA");
         let server = SiteServer::start(Arc::clone(&site), HOST, &ca).await;
-        World {
-            site,
-            ca,
-            server: server.expect("started"),
-        }
+        World { site, ca, server: server.expect("started") }
     }
 
     type Answer = (StatusCode, HeaderMap, Bytes);
@@ -403,11 +381,7 @@ mod tests {
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![if h2 {
-            b"h2".to_vec()
-        } else {
-            b"http/1.1".to_vec()
-        }];
+        config.alpn_protocols = vec![if h2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
         let tcp = TcpStream::connect(world.server.https_addr()).await;
         let name = HOST.try_into().expect("a name");
         let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp.expect("connected"));
@@ -415,15 +389,12 @@ mod tests {
         let request = request.body(Empty::<Bytes>::new()).expect("a request");
         let response = if h2 {
             let exec = hyper_util::rt::TokioExecutor::new();
-            let (mut send, conn) = hyper::client::conn::http2::handshake(exec, tls)
-                .await
-                .expect("h2");
+            let (mut send, conn) =
+                hyper::client::conn::http2::handshake(exec, tls).await.expect("h2");
             tokio::spawn(conn);
             send.send_request(request).await
         } else {
-            let (mut send, conn) = hyper::client::conn::http1::handshake(tls)
-                .await
-                .expect("h1");
+            let (mut send, conn) = hyper::client::conn::http1::handshake(tls).await.expect("h1");
             tokio::spawn(conn);
             send.send_request(request).await
         };
@@ -451,10 +422,7 @@ mod tests {
         let len = world.site.get("/en/").expect("listed").body.len();
         assert_eq!((status, body.len()), (StatusCode::OK, 0));
         assert_eq!(headers[header::CONTENT_LENGTH], len.to_string());
-        assert_eq!(
-            ask(&world, true, get("/nothing")).await.0,
-            StatusCode::NOT_FOUND
-        );
+        assert_eq!(ask(&world, true, get("/nothing")).await.0, StatusCode::NOT_FOUND);
         let (status, headers, _) = ask(&world, false, get("/en")).await;
         assert_eq!(status, StatusCode::MOVED_PERMANENTLY);
         assert_eq!(headers[header::LOCATION], "/en/");
@@ -475,10 +443,7 @@ mod tests {
         assert_eq!(status, StatusCode::PARTIAL_CONTENT);
         assert_eq!(body, page.body.slice(100..300));
         let total = page.body.len();
-        assert_eq!(
-            headers[header::CONTENT_RANGE],
-            format!("bytes 100-299/{total}")
-        );
+        assert_eq!(headers[header::CONTENT_RANGE], format!("bytes 100-299/{total}"));
         let (status, headers, _) = ask(header::RANGE, "bytes=99999999-").await;
         assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
         assert_eq!(headers[header::CONTENT_RANGE], format!("bytes */{total}"));
@@ -487,13 +452,11 @@ mod tests {
         assert_eq!((status, body.len()), (StatusCode::NOT_MODIFIED, 0));
         let (status, ..) = ask(header::IF_MODIFIED_SINCE, &page.last_modified).await;
         assert_eq!(status, StatusCode::NOT_MODIFIED);
-        for (tag, expected) in [
-            (page.etag.as_str(), StatusCode::PARTIAL_CONTENT),
-            ("\"old\"", StatusCode::OK),
-        ] {
-            let request = get(path)
-                .header(header::RANGE, "bytes=-10")
-                .header(header::IF_RANGE, tag);
+        for (tag, expected) in
+            [(page.etag.as_str(), StatusCode::PARTIAL_CONTENT), ("\"old\"", StatusCode::OK)]
+        {
+            let request =
+                get(path).header(header::RANGE, "bytes=-10").header(header::IF_RANGE, tag);
             assert_eq!(super::tests::ask(&world, false, request).await.0, expected);
         }
     }

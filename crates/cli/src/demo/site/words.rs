@@ -67,10 +67,7 @@ pub(super) const SECTIONS: [Section; 6] = [
         slug: "city",
         name: both("City", "Горад"),
         headlines: [
-            both(
-                "New lamps light the bridge in {p}",
-                "У {loc} запалілі новыя ліхтары на мосце",
-            ),
+            both("New lamps light the bridge in {p}", "У {loc} запалілі новыя ліхтары на мосце"),
             both(
                 "Library of {p} keeps its reading room open late",
                 "Бібліятэка {gen} працуе цяпер да позняга вечара",
@@ -79,10 +76,7 @@ pub(super) const SECTIONS: [Section; 6] = [
                 "Market square of {p} to be paved with old stone",
                 "Рынкавую плошчу {gen} выкладуць старым каменем",
             ),
-            both(
-                "Trolleybus to reach the edge of {p}",
-                "Тралейбус даедзе да ўскраіны {gen}",
-            ),
+            both("Trolleybus to reach the edge of {p}", "Тралейбус даедзе да ўскраіны {gen}"),
             both(
                 "Residents of {p} choose the colour of their roofs",
                 "Жыхары {gen} выбіраюць колер дахаў",
@@ -123,10 +117,7 @@ pub(super) const SECTIONS: [Section; 6] = [
                 "Dairy in {p} doubles its cheese cellar",
                 "Малочны завод у {loc} павялічыў сырны склеп удвая",
             ),
-            both(
-                "Flax growers of {p} report a good year",
-                "Льнаводы {gen} кажуць пра добры год",
-            ),
+            both("Flax growers of {p} report a good year", "Льнаводы {gen} кажуць пра добры год"),
             both(
                 "Young bakers take over the old mill in {p}",
                 "Маладыя пекары ўзялі стары млын у {loc}",
@@ -135,10 +126,7 @@ pub(super) const SECTIONS: [Section; 6] = [
                 "Furniture makers of {p} look for apprentices",
                 "Мэбельшчыкі {gen} шукаюць вучняў",
             ),
-            both(
-                "Weekly fair returns to {p}",
-                "У {loc} зноў ладзяць штотыднёвы кірмаш",
-            ),
+            both("Weekly fair returns to {p}", "У {loc} зноў ладзяць штотыднёвы кірмаш"),
             both(
                 "Workshops of {p} put solar panels on their roofs",
                 "Майстэрні {gen} ставяць сонечныя панэлі на дахах",
@@ -171,22 +159,13 @@ pub(super) const SECTIONS: [Section; 6] = [
         slug: "science",
         name: both("Science", "Навука"),
         headlines: [
-            both(
-                "Pupils in {p} measure the night sky",
-                "Вучні ў {loc} вымяраюць начное неба",
-            ),
-            both(
-                "Old maps of {p} go online",
-                "Старыя мапы {gen} выклалі ў сеціва",
-            ),
+            both("Pupils in {p} measure the night sky", "Вучні ў {loc} вымяраюць начное неба"),
+            both("Old maps of {p} go online", "Старыя мапы {gen} выклалі ў сеціва"),
             both(
                 "Weather balloon from {p} rises to 30 kilometres",
                 "Метэазонд, запушчаны ў {loc}, падняўся на 30 кіламетраў",
             ),
-            both(
-                "Botanists count rare orchids in {p}",
-                "Батанікі палічылі рэдкія архідэі ў {loc}",
-            ),
+            both("Botanists count rare orchids in {p}", "Батанікі палічылі рэдкія архідэі ў {loc}"),
             both(
                 "Archaeologists find a medieval well in {p}",
                 "Археолагі знайшлі сярэднявечную студню ў {loc}",
@@ -195,10 +174,7 @@ pub(super) const SECTIONS: [Section; 6] = [
                 "Young programmers of {p} win with a bus timetable",
                 "Юныя праграмісты {gen} перамаглі з раскладам аўтобусаў",
             ),
-            both(
-                "Bees of {p} carry tiny labels",
-                "Пчолы {gen} носяць маленькія меткі",
-            ),
+            both("Bees of {p} carry tiny labels", "Пчолы {gen} носяць маленькія меткі"),
         ],
         details: [
             both(
@@ -235,10 +211,7 @@ pub(super) const SECTIONS: [Section; 6] = [
                 "Weavers in {p} open their looms to visitors",
                 "Ткачыхі ў {loc} запрашаюць гасцей да кроснаў",
             ),
-            both(
-                "Film club of {p} shows silent comedies",
-                "Кінаклуб {gen} паказвае нямыя камедыі",
-            ),
+            both("Film club of {p} shows silent comedies", "Кінаклуб {gen} паказвае нямыя камедыі"),
             both(
                 "A hundred postcards of {p} in one exhibition",
                 "Сто паштовак з відамі {gen} на адной выставе",
@@ -247,10 +220,7 @@ pub(super) const SECTIONS: [Section; 6] = [
                 "Brass band of {p} plays on the river bank",
                 "Духавы аркестр {gen} іграе на беразе ракі",
             ),
-            both(
-                "Poetry evenings return to {p}",
-                "У {loc} зноў чытаюць вершы ўвечары",
-            ),
+            both("Poetry evenings return to {p}", "У {loc} зноў чытаюць вершы ўвечары"),
         ],
         details: [
             both(
@@ -275,22 +245,13 @@ pub(super) const SECTIONS: [Section; 6] = [
         slug: "sport",
         name: both("Sport", "Спорт"),
         headlines: [
-            both(
-                "Rowers of {p} train on calmer water",
-                "Весляры {gen} трэніруюцца на ціхай вадзе",
-            ),
+            both("Rowers of {p} train on calmer water", "Весляры {gen} трэніруюцца на ціхай вадзе"),
             both(
                 "Chess club of {p} beats its own record",
                 "Шахматны клуб {gen} перасягнуў свой рэкорд",
             ),
-            both(
-                "Night run in {p} draws {n} teams",
-                "Начны забег у {loc} сабраў {n} каманд",
-            ),
-            both(
-                "Ice rink of {p} stays open in summer",
-                "Лядовы каток {gen} адкрыты і ўлетку",
-            ),
+            both("Night run in {p} draws {n} teams", "Начны забег у {loc} сабраў {n} каманд"),
+            both("Ice rink of {p} stays open in summer", "Лядовы каток {gen} адкрыты і ўлетку"),
             both(
                 "Volleyball team of {p} goes to the final",
                 "Валейбольная каманда {gen} выйшла ў фінал",
@@ -299,10 +260,7 @@ pub(super) const SECTIONS: [Section; 6] = [
                 "Cyclists mark a new route around {p}",
                 "Веласіпедысты пазначылі новы маршрут вакол {gen}",
             ),
-            both(
-                "School league begins in {p}",
-                "У {loc} пачалася школьная ліга",
-            ),
+            both("School league begins in {p}", "У {loc} пачалася школьная ліга"),
         ],
         details: [
             both(
@@ -328,26 +286,11 @@ pub(super) const SECTIONS: [Section; 6] = [
         name: both("Nature", "Прырода"),
         headlines: [
             both("Storks already nest in {p}", "Буслы ўжо гняздуюцца ў {loc}"),
-            both(
-                "Volunteers clean the river in {p}",
-                "Валанцёры ачысцілі раку ў {loc}",
-            ),
-            both(
-                "Old oaks of {p} under protection",
-                "Старыя дубы {gen} бяруць пад ахову",
-            ),
-            both(
-                "Night frost spares the orchards of {p}",
-                "Начныя замаразкі абышлі сады {gen}",
-            ),
-            both(
-                "Beavers build a dam near {p}",
-                "Бабры збудавалі плаціну каля {gen}",
-            ),
-            both(
-                "Bog trail near {p} open again",
-                "Балотная сцежка каля {gen} зноў адкрыта",
-            ),
+            both("Volunteers clean the river in {p}", "Валанцёры ачысцілі раку ў {loc}"),
+            both("Old oaks of {p} under protection", "Старыя дубы {gen} бяруць пад ахову"),
+            both("Night frost spares the orchards of {p}", "Начныя замаразкі абышлі сады {gen}"),
+            both("Beavers build a dam near {p}", "Бабры збудавалі плаціну каля {gen}"),
+            both("Bog trail near {p} open again", "Балотная сцежка каля {gen} зноў адкрыта"),
             both(
                 "Mushroom season starts in the woods of {p}",
                 "У лясах {gen} пачаўся сезон грыбоў",
@@ -366,10 +309,7 @@ pub(super) const SECTIONS: [Section; 6] = [
                 "Visitors are asked to keep to the planks and to leave dogs at home.",
                 "Гасцей просяць не сыходзіць з насцілу і пакідаць сабак дома.",
             ),
-            both(
-                "A dry and mild week is forecast.",
-                "Прагноз абяцае сухі і мяккі тыдзень.",
-            ),
+            both("A dry and mild week is forecast.", "Прагноз абяцае сухі і мяккі тыдзень."),
         ],
     },
 ];
@@ -428,10 +368,7 @@ pub(super) const COMMON: [Both; 20] = [
         "Photographs from those days are kept in the local museum.",
         "Здымкі тых дзён захоўваюцца ў мясцовым музеі.",
     ),
-    both(
-        "Neighbouring towns have asked for advice.",
-        "Суседнія мястэчкі ўжо просяць парады.",
-    ),
+    both("Neighbouring towns have asked for advice.", "Суседнія мястэчкі ўжо просяць парады."),
     both(
         "The cost was shared between the town and its people.",
         "Выдаткі падзялілі паміж сабой мястэчка і яго жыхары.",
@@ -472,12 +409,6 @@ pub(super) const COMMON: [Both; 20] = [
         "Whoever wants to help can write to the editors.",
         "Хто хоча дапамагчы, можа напісаць у рэдакцыю.",
     ),
-    both(
-        "A second step is planned for autumn, if {p} agrees.",
-        "Другі крок плануюць на восень.",
-    ),
-    both(
-        "We shall report on how it goes on.",
-        "Мы раскажам, што будзе далей.",
-    ),
+    both("A second step is planned for autumn, if {p} agrees.", "Другі крок плануюць на восень."),
+    both("We shall report on how it goes on.", "Мы раскажам, што будзе далей."),
 ];

@@ -1,0 +1,50 @@
+//! The Debian packages that tests need: real servers and clients. Installed here, so that a fresh
+//! machine needs one command.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+/// Package, and a file that is there once it is installed.
+const PACKAGES: &[(&str, &str)] = &[
+    ("nginx-light", "/usr/sbin/nginx"),
+    ("curl", "/usr/bin/curl"),
+    ("python3-doc", "/usr/share/doc/python3-doc/html/index.html"),
+    ("python3", "/usr/bin/python3"),
+];
+
+/// Installs what is missing; says what to do where it can't.
+pub(crate) fn install() -> anyhow::Result<()> {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(_, file)| !Path::new(file).exists())
+        .map(|(package, _)| *package)
+        .collect();
+    if !missing.is_empty() {
+        apt(&missing)?;
+    }
+    let nextest = Command::new("cargo").args(["nextest", "--version"]).output();
+    if !nextest.is_ok_and(|out| out.status.success()) {
+        crate::run(Command::new("cargo").args(["install", "cargo-nextest", "--locked"]))?;
+    }
+    Ok(())
+}
+
+fn apt(missing: &[&str]) -> anyhow::Result<()> {
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("these Debian packages are needed by the tests: {}", missing.join(" "));
+    }
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
+        command.status().context("apt-get")
+    };
+    // An old list of packages may still do.
+    let _ = apt(&["update", "-qq"]);
+    let args = [&["install", "-y", "-qq", "--no-install-recommends"][..], missing].concat();
+    if apt(&args)?.success() {
+        return Ok(());
+    }
+    bail!("could not install {}; as root: apt-get install {0}", missing.join(" "));
+}
