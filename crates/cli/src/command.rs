@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use busel_node::config::{Config, Dns, SiteConfig};
 use busel_store::Unlock;
+use etcetera::BaseStrategy;
 use zeroize::Zeroizing;
 
 use crate::args::{NodeFlags, Setup};
@@ -25,9 +26,9 @@ pub(crate) fn data_dir(setup: &Setup) -> anyhow::Result<PathBuf> {
     if let Some(dir) = &setup.data {
         return Ok(dir.clone());
     }
-    let dirs = directories::ProjectDirs::from("", "", "busel");
-    let dirs = dirs.context("this platform has no place for a program's data; use --data DIR")?;
-    Ok(dirs.data_dir().to_owned())
+    let base = etcetera::choose_base_strategy()
+        .context("this user has no place for a program's data; use --data DIR")?;
+    Ok(base.data_dir().join("busel"))
 }
 
 /// The configuration: the file's, with what was typed above it.

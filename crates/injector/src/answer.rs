@@ -49,7 +49,7 @@ async fn try_answer(
         Ok(opened) => opened,
         Err(error) => return decline(stream, Failure::Protocol(error.to_string())).await,
     };
-    let mut out = Sealed::open(stream, &key).await?;
+    let out = Sealed::open(stream, &key).await?;
     let now = clock::now();
     let checked = lock(&inner.replays).check(&request, now);
     match checked {
@@ -117,17 +117,12 @@ async fn respond(
 }
 
 /// A fresh snapshot in the store.
-async fn stored(
-    inner: &Arc<Inner>,
-    wanted: &Wanted,
-    new: bool,
-) -> Option<(Snapshot, BlobReader)> {
+async fn stored(inner: &Arc<Inner>, wanted: &Wanted, new: bool) -> Option<(Snapshot, BlobReader)> {
     let (store, wanted) = (inner.node.store().clone(), wanted.clone());
     let view = inner.node.joined().view();
     let found = tokio::task::spawn_blocking(move || {
         let stored = store.find(&wanted.key()).ok()??;
-        let snapshot =
-            stored.signed.verify_stored(&wanted, &view.trust, stored.received).ok()?;
+        let snapshot = stored.signed.verify_stored(&wanted, &view.trust, stored.received).ok()?;
         let mut asked = HeaderMap::new();
         if new {
             asked.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use busel_node::clock;
 use busel_node::RequestBody;
+use busel_node::clock;
 use busel_proto::failure::Failure;
 use busel_proto::sealed::Preview;
 use busel_proto::signed::Signed;
@@ -262,9 +262,8 @@ impl Fetch {
         }
         self.head.send_replace(Some(Ok(preview.clone())));
         let mut sink = Sink::start(&self.inner)?;
-        while let Some(frame) = tokio::time::timeout(BODY_LIMIT, body.frame())
-            .await
-            .map_err(|_| Failure::Stalled)?
+        while let Some(frame) =
+            tokio::time::timeout(BODY_LIMIT, body.frame()).await.map_err(|_| Failure::Stalled)?
         {
             let Ok(bytes) = frame?.into_data() else { continue };
             self.take(bytes, &mut sink).await?;

@@ -144,10 +144,7 @@ impl Subkey {
 
     /// What to certify.
     pub fn request(&self) -> CertRequest {
-        CertRequest {
-            subkey: PublicKey::from(&self.signing),
-            hpke: hpke_key(&self.hpke_seed).1,
-        }
+        CertRequest { subkey: PublicKey::from(&self.signing), hpke: hpke_key(&self.hpke_seed).1 }
     }
 
     /// The secret, to be kept.

@@ -49,9 +49,8 @@ impl Limits {
         let most = self.per_second * BURST_SECS;
         let mut clients = lock(&self.clients);
         if clients.len() >= MAX_CLIENTS && !clients.contains_key(&client) {
-            let full_again = |b: &Bucket| {
-                now.saturating_duration_since(b.at).as_secs_f64() > BURST_SECS
-            };
+            let full_again =
+                |b: &Bucket| now.saturating_duration_since(b.at).as_secs_f64() > BURST_SECS;
             clients.retain(|_, bucket| !full_again(bucket));
             if clients.len() >= MAX_CLIENTS {
                 return false;

@@ -1,11 +1,12 @@
 //! `busel injector`: a node that fetches pages for others and signs what it saw.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use busel_injector::keys::{Keys, Subkey, VALIDITY_SECS};
 use busel_injector::{Config as InjectorConfig, Injector as Running};
-use busel_node::config::{Exit, Exposure};
+use busel_node::config::{Config, Exit, Exposure, SiteConfig};
 use busel_node::control::Control;
 use busel_node::{Node, clock};
 use busel_proto::cert::SubkeyCert;
@@ -27,6 +28,7 @@ pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<Exi
     if injector.node.exit.is_none() {
         config.exit = Exit::Web;
     }
+    list(&mut config, &injector);
     let (node, control) = start(setup, config, unlock(setup)?).await?;
     let subkey = subkey(node.store())?;
     if injector.request {
@@ -47,6 +49,15 @@ pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<Exi
     greet(&node, until.since(clock::now()).as_secs() / 86_400).await;
     serve(node, control).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it fetches for others is on its site list, and so on that of those who join its invite.
+fn list(config: &mut Config, injector: &Injector) {
+    for hosts in injector.hosts.iter().map(ToString::to_string) {
+        if !config.sites.iter().any(|site| site.hosts == hosts) {
+            config.sites.push(SiteConfig { hosts, query: Vec::new(), guarded: false, https: true });
+        }
+    }
 }
 
 /// The subkey, made at the first start.
@@ -81,8 +92,26 @@ fn keys(setup: &Setup, injector: &Injector, subkey: Subkey) -> anyhow::Result<Ke
     Ok(Keys::new(subkey, cert)?)
 }
 
+/// An invite names the relay by which the injector is reached, so it is connected to first; this
+/// is how long it is waited for.
+const RELAY_LIMIT: Duration = Duration::from_secs(15);
+
+async fn at_its_relay(node: &Node) {
+    const PAUSE: Duration = Duration::from_millis(20);
+    while node.endpoint().home_relay().is_none() {
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 async fn greet(node: &Node, days: u64) {
     line(&format!("The injector is up; its certificate is valid for {days} days."));
+    if node.joined().invites().iter().any(|invite| !invite.relays.is_empty())
+        && tokio::time::timeout(RELAY_LIMIT, at_its_relay(node)).await.is_err()
+    {
+        line("Its relay does not answer yet. Once `busel status` says that it is connected,");
+        line("`busel invite` prints an invite for readers.");
+        return;
+    }
     match node.invite().await {
         Ok(invite) if !invite.relays.is_empty() || !node.plain_addrs().is_empty() => {
             line("Give this invite to readers:");
