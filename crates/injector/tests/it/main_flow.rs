@@ -1,10 +1,10 @@
 //! A blocked page reaches a reader: by injector, then from another reader, then from nobody but
 //! the own store.
 
+use crate::support::{World, body, get, kept};
 use busel_node::config::Exposure;
 use busel_node::request::Authority;
 use busel_proto::failure::{Failure, Route};
-use crate::support::{World, body, get, kept};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_comes_by_injector_then_from_a_reader_then_from_the_own_store() {
@@ -36,6 +36,9 @@ async fn a_page_comes_by_injector_then_from_a_reader_then_from_the_own_store() {
 
     let nothing = get(&b, "/two").await.expect_err("nobody has it");
     let swarm = nothing.tried.iter().find(|(route, _)| *route == Route::Swarm);
-    assert!(matches!(swarm, Some((_, Failure::Unreachable | Failure::NobodyHasIt | Failure::Silent))));
+    assert!(matches!(
+        swarm,
+        Some((_, Failure::Unreachable | Failure::NobodyHasIt | Failure::Silent))
+    ));
     b.stop().await;
 }

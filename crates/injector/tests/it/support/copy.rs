@@ -86,8 +86,7 @@ impl Copy {
             at = window.end;
             let range = window.start..window.end.next_multiple_of(GROUP).min(len);
             let content = &bytes[range.start as usize..range.end as usize];
-            let encoded =
-                blob::encode_window(self.head.root, len, &self.outboard, range, content);
+            let encoded = blob::encode_window(self.head.root, len, &self.outboard, range, content);
             windows.push(frame(&encoded.unwrap()));
         }
         windows

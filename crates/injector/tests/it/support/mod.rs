@@ -11,6 +11,6 @@ pub(crate) mod servers;
 pub(crate) mod world;
 
 pub(crate) use copy::Copy;
-pub(crate) use origin::{Origin, page};
+pub(crate) use origin::Origin;
 pub(crate) use peer::Peer;
 pub(crate) use world::{HOST, LOOPBACK, World, body, get, kept, url};

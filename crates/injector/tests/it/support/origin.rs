@@ -9,7 +9,7 @@ use busel_node::Body;
 use busel_node::request::full;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -36,8 +36,6 @@ struct Served {
 /// A request as the origin saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    pub(crate) method: Method,
-    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
 }
 
@@ -116,11 +114,7 @@ async fn serve(listener: TcpListener, served: Arc<Served>) {
             let Ok(stream) = served.acceptor.accept(stream).await else { return };
             let service = service_fn(move |request: Request<Incoming>| {
                 served.requests.fetch_add(1, Ordering::SeqCst);
-                served.seen.lock().unwrap().push(Seen {
-                    method: request.method().clone(),
-                    path: request.uri().path().to_owned(),
-                    headers: request.headers().clone(),
-                });
+                served.seen.lock().unwrap().push(Seen { headers: request.headers().clone() });
                 let handler = served.handler.lock().unwrap().clone();
                 async move { Ok::<_, Infallible>(handler(request).await) }
             });
@@ -150,7 +144,8 @@ pub(crate) fn page_tagged(etag: &str, body: impl Into<Bytes>) -> Response<Body> 
 pub(crate) fn page_in_parts(request: &HeaderMap, etag: &str, body: &Bytes) -> Response<Body> {
     let mut response = page_tagged(etag, body.clone());
     let range = request.get("range").and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let from: Option<usize> = range.and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    let from: Option<usize> =
+        range.and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
     if let Some(from) = from
         && request.get("if-range").is_none_or(|tag| tag == etag)
     {

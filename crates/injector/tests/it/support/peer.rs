@@ -48,8 +48,7 @@ impl Peer {
         let script: Arc<Script> = Arc::new(move |ask, stream| Box::pin(script(ask, stream)));
         let ticket = world.relay.ticket().clone();
         let relay = Arc::new(Relay::start(Dialer::default(), &[ticket]).await.unwrap());
-        let endpoint =
-            Endpoint::bind(rand::random(), vec![relay.clone()], vec![]).await.unwrap();
+        let endpoint = Endpoint::bind(rand::random(), vec![relay.clone()], vec![]).await.unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(serve(endpoint.clone(), script, asked.clone()));
         Self { endpoint, asked, task, _relay: relay }

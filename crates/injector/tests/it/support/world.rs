@@ -19,6 +19,7 @@ use busel_proto::page::{HostName, HostPattern, PageUrl};
 use busel_proto::signed::Signed;
 use busel_proto::sites::Site;
 use busel_proto::snapshot::Wanted;
+use busel_proto::time::UnixTime;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use http_body_util::BodyExt;
@@ -94,7 +95,9 @@ impl World {
         let root = RootKey::from_random(&rand::random());
         let signing: [u8; 32] = rand::random();
         let subkey = Subkey::from_random(&signing, rand::random());
-        let cert = root.certify(&subkey.request(), clock::now(), VALIDITY_SECS).unwrap();
+        // In use for some days, so that there can be old copies.
+        let since = UnixTime(clock::now().0 - 5 * 24 * 3600);
+        let cert = root.certify(&subkey.request(), since, VALIDITY_SECS).unwrap();
         let keys = Keys::new(subkey, cert.clone()).unwrap();
         let injector = Injector::start(&injector_node, keys, config);
         let world = Self {
