@@ -3,7 +3,6 @@
 //!
 //! What to do when is [`busel_proto::race`]'s to say; this only does it.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,20 +10,21 @@ use std::task::Poll;
 
 use busel_proto::failure::{Failure, Route};
 use busel_proto::memory::Step;
+use busel_proto::page::HostName;
 use busel_proto::race::{Input, Output, Race};
 use busel_proto::shape::{self, Span};
 use busel_proto::sites::SiteList;
 use busel_proto::time::Tick;
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream;
+use futures_util::{FutureExt, StreamExt};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::sync::mpsc;
 
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::decode;
 use crate::fetch::of_copy;
 use crate::hot::Page;
@@ -35,9 +35,6 @@ use crate::save::Saver;
 
 /// Pieces of a body waiting for the program that asked.
 const BODY_QUEUE: usize = 4;
-/// Events of routes waiting for the race.
-const EVENT_QUEUE: usize = 16;
-
 /// What each try of a route needs.
 pub(crate) struct Tries {
     /// The site list, for a public request.
@@ -46,25 +43,24 @@ pub(crate) struct Tries {
     pub(crate) want: Want,
 }
 
-/// What a route's task tells the drive.
-enum Told {
-    Started(Route, Box<Started>),
-    Lost(Route, Lost),
-}
-
-/// A race being driven.
+/// A race being driven. Dropping it drops all that its routes have under way.
 pub(crate) struct Drive {
     node: Node,
+    host: HostName,
     tries: Tries,
     race: Race,
-    running: HashMap<Route, (AbortHandle, Tick)>,
-    ready: HashMap<Route, Box<Started>>,
+    running: Vec<Running>,
+    ready: Vec<(Route, Started)>,
     old: Option<Old>,
-    told: mpsc::Receiver<Told>,
-    tell: mpsc::Sender<Told>,
-    answer: Option<oneshot::Sender<Result<Response, Unanswered>>>,
     timeline: Timeline,
     winner: Option<Winner>,
+}
+
+/// A route on its way to a head.
+struct Running {
+    route: Route,
+    since: Tick,
+    head: BoxFuture<'static, Result<Started, Lost>>,
 }
 
 /// An old copy, kept as the last resort.
@@ -90,10 +86,12 @@ struct Winner {
     snapshot: Option<busel_proto::snapshot::Snapshot>,
     /// What was begun, so that only the same is continued.
     resume: Resume,
+    /// An old copy, shown for want of anything better.
+    stale: bool,
 }
 
 impl Drive {
-    /// Starts a race as a task of its own and returns once it has a head or gave up.
+    /// Runs a race until it has a head or gives up. The body is passed on by a task of the node's.
     pub(crate) async fn start(
         node: &Node,
         tries: Tries,
@@ -101,120 +99,135 @@ impl Drive {
         hedged: bool,
         copy: Option<Arc<Page>>,
     ) -> Result<Response, Unanswered> {
-        let (answer, answered) = oneshot::channel();
-        let (tell, told) = mpsc::channel(EVENT_QUEUE);
-        let url = tries.request.url.clone();
-        let drive = Self {
+        let mut drive = Self {
             node: node.clone(),
+            host: tries.request.url.host(),
             race: Race::new(plan, hedged, copy.is_some()),
             tries,
-            running: HashMap::new(),
-            ready: HashMap::new(),
+            running: Vec::with_capacity(plan.len()),
+            ready: Vec::new(),
             old: copy.map(Old::Local),
-            told,
-            tell,
-            answer: Some(answer),
             timeline: Timeline::default(),
             winner: None,
         };
-        let stop = node.stop.clone();
-        node.tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = drive.run() => {}
-            }
-        });
-        match answered.await {
-            Ok(answer) => answer,
-            // The node is being stopped.
-            Err(_) => Err(Unanswered {
-                url,
-                tried: Vec::new(),
-                private: None,
-                timeline: Timeline::default(),
-            }),
+        let answer = tokio::select! {
+            answer = drive.until_head() => answer,
+            () = node.stop.cancelled() => Err(drive.unanswered()),
+        };
+        if drive.winner.is_some() {
+            let stop = node.stop.clone();
+            node.tasks.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = drive.pass_body() => {}
+                }
+            });
         }
+        answer
     }
 
-    async fn run(mut self) {
+    async fn until_head(&mut self) -> Result<Response, Unanswered> {
         self.race.handle(Input::Start, self.tick());
         loop {
-            if self.winner.is_some() {
-                self.race.handle(Input::Waiting, self.tick());
-            }
             match self.race.poll() {
                 Output::Start(route) => self.launch(route),
                 Output::Cancel(route) => self.cancel(route),
-                Output::Deliver(route) => self.deliver(route),
+                Output::Deliver(route) => {
+                    if let Some(started) = self.take_ready(route) {
+                        return Ok(self.begin(route, started, false));
+                    }
+                }
                 Output::DeliverStale => return self.deliver_old().await,
-                Output::GiveUp => return self.give_up().await,
+                Output::GiveUp => return Err(self.unanswered()),
+                Output::Wait(until) => self.wait(until).await,
+            }
+        }
+    }
+
+    /// Waits for a route or for the time that the race named.
+    async fn wait(&mut self, until: Option<Tick>) {
+        let clock = self.node.clock;
+        tokio::select! {
+            (at, ended) = first_to_end(&mut self.running) => self.hear(at, ended),
+            () = alarm(clock, until) => self.race.handle(Input::Timeout, clock.tick()),
+        }
+    }
+
+    /// Passes on the winner's body, and goes on by another way if it stalls or breaks.
+    async fn pass_body(mut self) {
+        loop {
+            self.race.handle(Input::Waiting, self.tick());
+            match self.race.poll() {
+                Output::Start(route) => self.launch(route),
+                Output::Cancel(route) => self.cancel(route),
+                Output::Deliver(route) => self.switch_to(route),
+                Output::DeliverStale | Output::GiveUp => return self.cut().await,
                 Output::Wait(until) => {
-                    if !self.wait(until).await {
-                        return self.timeline.set(self.race.events());
+                    if !self.wait_for_body(until).await {
+                        return;
                     }
                 }
             }
         }
     }
 
-    /// Waits for the next thing to happen and tells the race. `false`: all is over.
-    async fn wait(&mut self, until: Option<Tick>) -> bool {
+    /// Waits for the winner's next item, another route, or the time that the race named. `false`: all
+    /// is over.
+    async fn wait_for_body(&mut self, until: Option<Tick>) -> bool {
         let clock = self.node.clock;
-        let alarm = async {
-            match until {
-                Some(tick) => tokio::time::sleep_until(clock.instant(tick)).await,
-                None => std::future::pending().await,
-            }
-        };
-        let Self { winner, told, answer, .. } = self;
-        let passed = tokio::select! {
-            Some(told) = told.recv() => {
-                self.hear(told);
+        let Some(winner) = &mut self.winner else { return false };
+        // Only waiting is raced here: an item that was taken is passed on whatever else happens.
+        let item = tokio::select! {
+            item = winner.items.next() => item,
+            (at, ended) = first_to_end(&mut self.running) => {
+                self.hear(at, ended);
                 return true;
             }
-            () = alarm => {
+            () = alarm(clock, until) => {
                 self.race.handle(Input::Timeout, clock.tick());
                 return true;
             }
-            () = asker_gone(answer, winner.as_ref().map(|w| w.out.clone())) => return false,
-            passed = next(winner) => passed,
+            () = winner.out.closed() => return false,
         };
-        match passed {
-            Passed::On => self.race.handle(Input::Progress, clock.tick()),
+        // A program that reads slowly is no stall: the route has done its part.
+        if matches!(item, Some(Ok(_))) {
+            self.race.handle(Input::Progress, clock.tick());
+        }
+        match winner.pass(item).await {
+            Passed::On => true,
             Passed::All => {
                 self.race.handle(Input::Finished, clock.tick());
                 self.timeline.set(self.race.events());
                 if let Some(winner) = self.winner.take() {
                     winner.finish().await;
                 }
-                return false;
+                false
             }
             Passed::Broke(failure) => {
-                let Some(winner) = &mut self.winner else { return true };
-                let route = winner.route;
+                let (route, stale) = (winner.route, winner.stale);
                 // What broke is over; another way brings the next items, if any does.
                 winner.items = stream::pending().boxed();
                 self.remember_failure(route, &failure);
                 self.race.handle(Input::Failed { route, failure, sent: true }, clock.tick());
+                if stale {
+                    // The race ended when the old copy was chosen: nobody can go on with it.
+                    self.cut().await;
+                }
+                !stale
             }
         }
-        true
     }
 
-    fn hear(&mut self, told: Told) {
+    fn hear(&mut self, at: usize, ended: Result<Started, Lost>) {
+        let Running { route, since, .. } = self.running.swap_remove(at);
         let now = self.tick();
-        let host = self.tries.request.url.host();
-        match told {
-            Told::Started(route, started) => {
-                let Some((_, since)) = self.running.remove(&route) else { return };
-                self.node.memory().worked(&host, route, now - since, now);
-                self.ready.insert(route, started);
+        match ended {
+            Ok(started) => {
+                self.node.memory().worked(&self.host, route, now - since, now);
+                self.ready.push((route, started));
                 self.race.handle(Input::Head(route), now);
             }
-            Told::Lost(route, lost) => {
-                if self.running.remove(&route).is_none() {
-                    return;
-                }
+            Err(lost) => {
                 self.remember_failure(route, &lost.failure);
                 if let (Some(stale), None) = (lost.stale, &self.winner) {
                     self.keep_newer(stale);
@@ -228,8 +241,7 @@ impl Drive {
     }
 
     fn remember_failure(&self, route: Route, failure: &Failure) {
-        let host = self.tries.request.url.host();
-        self.node.memory().failed(&host, route, failure, self.tick());
+        self.node.memory().failed(&self.host, route, failure, self.tick());
     }
 
     /// Of two old copies the newer one is the last resort.
@@ -245,15 +257,15 @@ impl Drive {
     }
 
     fn launch(&mut self, route: Route) {
-        let (node, tell) = (self.node.clone(), self.tell.clone());
+        let node = self.node.clone();
         let mut want = self.tries.want.clone();
         if let Some(winner) = &self.winner {
             want.from = winner.at;
             want.resume = Some(winner.resume.clone());
         }
         let (request, sites) = (self.tries.request.clone(), self.tries.sites.clone());
-        let task = self.node.tasks.spawn(async move {
-            let started = match route {
+        let head = async move {
+            match route {
                 Route::Local => Err(Failure::NoCopy.into()),
                 Route::Direct => {
                     let body = request.body.clone();
@@ -265,40 +277,34 @@ impl Drive {
                 }
                 Route::Swarm => swarm::start(&node, &want).await,
                 Route::Injector => injector::start(&node, &want).await,
-            };
-            let told = match started {
-                Ok(started) => Told::Started(route, Box::new(started)),
-                Err(lost) => Told::Lost(route, lost),
-            };
-            // If nobody hears it, the race is over.
-            let _ = tell.send(told).await;
-        });
-        self.running.insert(route, (task.abort_handle(), self.tick()));
+            }
+        };
+        self.running.push(Running { route, since: self.tick(), head: head.boxed() });
     }
 
     fn cancel(&mut self, route: Route) {
-        if let Some((task, _)) = self.running.remove(&route) {
-            task.abort();
-        }
-        self.ready.remove(&route);
+        self.running.retain(|running| running.route != route);
+        self.ready.retain(|(ready, _)| *ready != route);
     }
 
-    fn deliver(&mut self, route: Route) {
-        let Some(started) = self.ready.remove(&route) else { return };
-        match &mut self.winner {
-            None => self.begin(route, *started, false),
-            Some(winner) => {
-                winner.route = route;
-                winner.items = started.items;
-                if let Some(snapshot) = started.head.snapshot {
-                    winner.snapshot.get_or_insert(snapshot);
-                }
-            }
+    fn take_ready(&mut self, route: Route) -> Option<Started> {
+        let at = self.ready.iter().position(|(ready, _)| *ready == route)?;
+        Some(self.ready.swap_remove(at).1)
+    }
+
+    fn switch_to(&mut self, route: Route) {
+        let (Some(started), Some(winner)) = (self.take_ready(route), &mut self.winner) else {
+            return;
+        };
+        winner.route = route;
+        winner.items = started.items;
+        if let Some(snapshot) = started.head.snapshot {
+            winner.snapshot.get_or_insert(snapshot);
         }
     }
 
-    /// Sends the head to whoever asked, and gets ready to pass on the body.
-    fn begin(&mut self, route: Route, started: Started, stale: bool) {
+    /// The head for whoever asked; the body is to be passed on.
+    fn begin(&mut self, route: Route, started: Started, stale: bool) -> Response {
         let request = &self.tries.request;
         let Started { head, items } = started;
         let shape = (!head.shaped).then(|| {
@@ -350,78 +356,48 @@ impl Drive {
             saver: keeps.then(|| self.node.saver()),
             resume: resumable(&head, part),
             snapshot: head.snapshot,
+            stale,
         };
         self.timeline.set(self.race.events());
-        if let Some(answer) = self.answer.take() {
-            // If nobody waits for it any more, the body's channel is closed and ends the drive.
-            let _ = answer.send(Ok(response));
-        }
         self.winner = Some(winner);
+        response
     }
 
-    async fn deliver_old(mut self) {
+    async fn deliver_old(&mut self) -> Result<Response, Unanswered> {
         self.timeline.set(self.race.events());
         match self.old.take() {
             Some(Old::Local(page)) => {
                 let mut response = of_copy(&self.node, &page, &self.tries.request, true).await;
                 response.timeline = self.timeline.clone();
-                if let Some(answer) = self.answer.take() {
-                    let _ = answer.send(Ok(response));
-                }
+                Ok(response)
             }
-            Some(Old::Swarm(started)) => {
-                self.begin(Route::Swarm, *started, true);
-                loop {
-                    match next(&mut self.winner).await {
-                        Passed::On => {}
-                        Passed::All => break,
-                        Passed::Broke(failure) => return self.cut(failure).await,
-                    }
-                }
-                if let Some(winner) = self.winner.take() {
-                    winner.finish().await;
-                }
-            }
-            None => self.give_up().await,
+            Some(Old::Swarm(started)) => Ok(self.begin(Route::Swarm, *started, true)),
+            None => Err(self.unanswered()),
         }
     }
 
-    async fn give_up(mut self) {
+    fn unanswered(&self) -> Unanswered {
         self.timeline.set(self.race.events());
-        let tried: Vec<_> = self.race.failures().map(|(r, f)| (r, f.clone())).collect();
-        if self.winner.is_some() {
-            // Cut, never spliced: the program sees that the body is not whole.
-            let failure = tried.last().map_or(Failure::CutOff, |(_, failure)| failure.clone());
-            return self.cut(failure).await;
-        }
-        if let Some(answer) = self.answer.take() {
-            let unanswered = Unanswered {
-                url: self.tries.request.url.clone(),
-                tried,
-                private: None,
-                timeline: self.timeline.clone(),
-            };
-            let _ = answer.send(Err(unanswered));
+        Unanswered {
+            url: self.tries.request.url.clone(),
+            tried: self.race.failures().map(|(r, f)| (r, f.clone())).collect(),
+            private: None,
+            timeline: self.timeline.clone(),
         }
     }
 
-    async fn cut(&mut self, failure: Failure) {
+    /// Cuts the body, never splices: the program sees that it is not whole.
+    async fn cut(&mut self) {
+        self.timeline.set(self.race.events());
+        let failure = self.race.failures().last().map(|(_, failure)| failure.clone());
         if let Some(winner) = self.winner.take() {
             // A program that is gone need not be told.
-            let _ = winner.out.send(Err(failure)).await;
+            let _ = winner.out.send(Err(failure.unwrap_or(Failure::CutOff))).await;
         }
     }
 
     fn tick(&self) -> Tick {
         self.node.clock.tick()
-    }
-}
-
-impl Drop for Drive {
-    fn drop(&mut self) {
-        for (task, _) in self.running.values() {
-            task.abort();
-        }
     }
 }
 
@@ -432,13 +408,23 @@ enum Passed {
     Broke(Failure),
 }
 
-/// Takes the winner's next item and passes it on; waits for ever if there is no winner.
-async fn next(winner: &mut Option<Winner>) -> Passed {
-    match winner {
-        Some(winner) => {
-            let item = winner.items.next().await;
-            winner.pass(item).await
+/// The first of these routes that has a head or fails, by its place; waits for ever if there is none.
+/// Nothing is lost if the wait is given up.
+async fn first_to_end(running: &mut [Running]) -> (usize, Result<Started, Lost>) {
+    std::future::poll_fn(|cx| {
+        for (at, running) in running.iter_mut().enumerate() {
+            if let Poll::Ready(ended) = running.head.poll_unpin(cx) {
+                return Poll::Ready((at, ended));
+            }
         }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn alarm(clock: Clock, until: Option<Tick>) {
+    match until {
+        Some(tick) => tokio::time::sleep_until(clock.instant(tick)).await,
         None => std::future::pending().await,
     }
 }
@@ -465,7 +451,6 @@ impl Winner {
             usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len())
         };
         let wanted = bytes.slice(within(self.span.start)..within(self.span.end));
-        // A program that reads slowly is no stall: nothing is awaited from the route meanwhile.
         if !wanted.is_empty() && self.out.send(Ok(Frame::data(wanted))).await.is_err() {
             return Passed::All;
         }
@@ -512,17 +497,5 @@ fn resumable(head: &Head, part: bool) -> Resume {
         root: head.root(),
         etag: shape::strong_etag(&head.headers).filter(|_| !part).cloned(),
         len: head.len,
-    }
-}
-
-/// Returns when nobody waits for the answer, or for the rest of the body, any more.
-async fn asker_gone(
-    answer: &mut Option<oneshot::Sender<Result<Response, Unanswered>>>,
-    out: Option<mpsc::Sender<Result<Frame<Bytes>, Failure>>>,
-) {
-    match (answer, out) {
-        (_, Some(out)) => out.closed().await,
-        (Some(answer), None) => answer.closed().await,
-        (None, None) => std::future::pending().await,
     }
 }

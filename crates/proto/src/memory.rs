@@ -52,6 +52,9 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Ways {
     heads: VecDeque<Duration>,
+    /// Of the times in `heads`: half are below the one, 95 of 100 below the other.
+    median: Option<Duration>,
+    p95: Option<Duration>,
     failures: f64,
     at: Tick,
     last: Option<Failure>,
@@ -112,19 +115,23 @@ impl Memory {
     }
 
     fn expected(&self, site: &HostName, route: Route) -> Duration {
-        self.percentile(site, route, 50).unwrap_or_else(|| prior(route))
+        self.known(site, route, |way| way.median).unwrap_or_else(|| prior(route))
     }
 
     fn patience(&self, site: &HostName, route: Route) -> Duration {
-        let p95 = self.percentile(site, route, 95).unwrap_or_else(|| prior(route));
+        let p95 = self.known(site, route, |way| way.p95).unwrap_or_else(|| prior(route));
         p95.clamp(LEAST_WAIT, MOST_WAIT)
     }
 
-    fn percentile(&self, site: &HostName, route: Route, percent: usize) -> Option<Duration> {
-        self.sites
-            .get(site)
-            .and_then(|e| e.ways[route as usize].percentile(percent))
-            .or_else(|| self.any[route as usize].percentile(percent))
+    /// What is known of `route` for `site`, else for all sites together.
+    fn known(
+        &self,
+        site: &HostName,
+        route: Route,
+        what: impl Fn(&Ways) -> Option<Duration>,
+    ) -> Option<Duration> {
+        let own = self.sites.get(site).and_then(|entry| what(&entry.ways[route as usize]));
+        own.or_else(|| what(&self.any[route as usize]))
     }
 
     fn entry(&mut self, site: &HostName) -> &mut Entry {
@@ -147,6 +154,11 @@ impl Ways {
             self.heads.pop_front();
         }
         self.heads.push_back(took);
+        let mut sorted: Vec<_> = self.heads.iter().copied().collect();
+        sorted.sort_unstable();
+        let percentile = |n: usize| sorted.get((sorted.len() * n).div_ceil(100) - 1).copied();
+        self.median = percentile(50);
+        self.p95 = percentile(95);
         self.failures = 0.0;
         self.last = None;
         self.at = now;
@@ -160,13 +172,6 @@ impl Ways {
 
     fn weight(&self, now: Tick) -> f64 {
         self.failures * 0.5_f64.powf((now - self.at).as_secs_f64() / HALF_LIFE.as_secs_f64())
-    }
-
-    fn percentile(&self, percent: usize) -> Option<Duration> {
-        let mut sorted: Vec<_> = self.heads.iter().copied().collect();
-        sorted.sort_unstable();
-        let at = (sorted.len() * percent).div_ceil(100).checked_sub(1)?;
-        sorted.get(at).copied()
     }
 }
 

@@ -180,7 +180,8 @@ async fn a_body_longer_than_the_injector_fetches_is_declined_whether_it_says_so_
 async fn a_host_that_is_not_on_the_injectors_list_is_declined() {
     let world = World::start().await;
     let asker = asker_of(&world).await;
-    for other in ["https://evil.example/", "https://sub.news.example/", "https://news.example.evil/"]
+    for other in
+        ["https://evil.example/", "https://sub.news.example/", "https://news.example.evil/"]
     {
         let page = busel_proto::page::PageUrl::parse(other).unwrap();
         let said = asker.inject(&world, &request(&page)).await.all().await;

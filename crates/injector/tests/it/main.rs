@@ -9,6 +9,7 @@ mod double_post;
 mod limits;
 mod main_flow;
 mod private;
+mod slow_reader;
 mod splice;
 mod ssrf;
 mod stale;

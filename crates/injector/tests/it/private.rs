@@ -145,9 +145,8 @@ async fn a_quiet_node_tells_nobody_what_it_read_and_an_open_one_serves_it() {
         copy.put_into(node, clock::now()).await;
         asker.meet(&world, node.id()).await;
     }
-    let fetch = |path: &str| {
-        Ask::Fetch { key: Wanted::page(url(path)).key(), from: Some(0), root: None }
-    };
+    let fetch =
+        |path: &str| Ask::Fetch { key: Wanted::page(url(path)).key(), from: Some(0), root: None };
     let blob = |root| Ask::Blob { root, len: copy.head.len, from: 0, to: copy.head.len };
     let unknown = busel_proto::id::Hash([7; 32]);
 

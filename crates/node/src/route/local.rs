@@ -22,6 +22,10 @@ pub(crate) async fn find(node: &Node, wanted: &Wanted) -> Option<Arc<Page>> {
     if let Some(page) = node.hot.get(&key) {
         return Some(page);
     }
+    // A miss is by far the most common answer, and found in the index's own cache.
+    if matches!(node.store.find(&key), Ok(None)) {
+        return None;
+    }
     let (store, wanted, view) = (node.store.clone(), wanted.clone(), node.joined.view());
     let found = tokio::task::spawn_blocking(move || {
         let stored = store.find(&key).ok()??;

@@ -44,7 +44,10 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     for (at, peer) in peers.into_iter().take(MAX_ASKED).enumerate() {
         let delay = STAGGER * u32::try_from(at).unwrap_or(u32::MAX);
         asking.push(async move {
-            tokio::time::sleep(delay).await;
+            // Even a sleep of nothing waits for the next tick of the timer.
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
             ask(node, peer, want).await
         });
     }
