@@ -18,17 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const START: Duration = Duration::from_secs(15);
 
 /// This program in another role. Ends when dropped.
-pub struct Proc {
+pub(crate) struct Proc {
     child: Owned,
     input: ChildStdin,
     replies: mpsc::Receiver<String>,
     /// What it said when it was ready.
-    pub ready: Ready,
+    pub(crate) ready: Ready,
 }
 
 impl Proc {
     /// Starts it and waits until it is ready.
-    pub fn start(role: &Role) -> Result<Self> {
+    pub(crate) fn start(role: &Role) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("--role")
             .stdin(Stdio::piped())
@@ -54,18 +54,18 @@ impl Proc {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.pid()
     }
 
     /// Lets it do something and waits.
-    pub fn ask(&mut self, ask: &Ask) -> Result<Reply> {
+    pub(crate) fn ask(&mut self, ask: &Ask) -> Result<Reply> {
         self.say(&serde_json::to_string(ask)?)?;
         self.hear()
     }
 
     /// Where its HTTP door is.
-    pub fn door(&self) -> Result<SocketAddr> {
+    pub(crate) fn door(&self) -> Result<SocketAddr> {
         self.ready.http.context("it has no door")
     }
 
@@ -84,14 +84,18 @@ impl Proc {
 }
 
 /// A process that ends when this is dropped.
-pub struct Owned(Child);
+pub(crate) struct Owned(Child);
 
 impl Owned {
     /// Starts `program`, which listens on `addr` when it is ready.
-    pub fn start(program: &str, package: &str, args: &[&str], addr: SocketAddr) -> Result<Self> {
-        let path = find(program).with_context(|| {
-            format!("{program} is missing: apt-get install {package}")
-        })?;
+    pub(crate) fn start(
+        program: &str,
+        package: &str,
+        args: &[&str],
+        addr: SocketAddr,
+    ) -> Result<Self> {
+        let path = find(program)
+            .with_context(|| format!("{program} is missing: apt-get install {package}"))?;
         let child = Command::new(path)
             .args(args)
             .stdin(Stdio::null())
@@ -111,7 +115,7 @@ impl Owned {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 }
@@ -133,7 +137,7 @@ fn find(program: &str) -> Option<std::path::PathBuf> {
 }
 
 /// A port that nobody listens on now.
-pub fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     Ok(listener.local_addr()?.port())
 }

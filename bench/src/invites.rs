@@ -13,33 +13,33 @@ use busel_proto::sites::Site;
 use ed25519_dalek::SigningKey;
 
 /// The host whose pages may be shared.
-pub const PUBLIC: &str = "public.example";
+pub(crate) const PUBLIC: &str = "public.example";
 /// A host on no list.
-pub const PRIVATE: &str = "private.example";
+pub(crate) const PRIVATE: &str = "private.example";
 
 const ROOT: [u8; 32] = [1; 32];
 const SIGNING: [u8; 32] = [2; 32];
 const SEALING: [u8; 32] = [3; 32];
 
 /// The injector's subkey, twice: as injectors take it, and to sign with.
-pub fn subkey() -> (Subkey, SigningKey) {
+pub(crate) fn subkey() -> (Subkey, SigningKey) {
     (Subkey::from_random(&SIGNING, SEALING), SigningKey::from_bytes(&SIGNING))
 }
 
 /// A certificate for it.
-pub fn certificate() -> Result<Signed<SubkeyCert>> {
+pub(crate) fn certificate() -> Result<Signed<SubkeyCert>> {
     let request = subkey().0.request();
     Ok(RootKey::from_random(&ROOT).certify(&request, clock::now(), VALIDITY_SECS)?)
 }
 
 /// The hosts it may sign for.
-pub fn hosts() -> Result<Vec<HostPattern>> {
+pub(crate) fn hosts() -> Result<Vec<HostPattern>> {
     Ok(vec![HostPattern::parse(PUBLIC)?])
 }
 
 /// What all readers joined: the root is trusted, the site is listed. It speaks plain HTTP, as the
 /// proxies that Busel is compared with would have to cache it.
-pub fn trust() -> Result<Invite> {
+pub(crate) fn trust() -> Result<Invite> {
     let root = TrustedRoot {
         key: RootKey::from_random(&ROOT).public(),
         label: "Newsroom".into(),
@@ -52,7 +52,7 @@ pub fn trust() -> Result<Invite> {
 
 /// One invite of several lines. If one of them brings a relay, the nodes of all keep to it and
 /// can't be reached otherwise.
-pub fn together(lines: &[&str]) -> Result<String> {
+pub(crate) fn together(lines: &[&str]) -> Result<String> {
     let mut all = trust()?;
     for line in lines {
         let one = Invite::from_line(line).context("a child's invite")?;

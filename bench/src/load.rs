@@ -19,17 +19,17 @@ const BUFFER: usize = 256 * 1024;
 
 /// What a client saw.
 #[derive(Debug, Clone, Copy)]
-pub struct Load {
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-    pub requests: u64,
-    pub bytes: u64,
-    pub secs: f64,
+pub(crate) struct Load {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) requests: u64,
+    pub(crate) bytes: u64,
+    pub(crate) secs: f64,
 }
 
 impl Load {
     /// Of single times.
-    pub fn of(mut ms: Vec<f64>, bytes: u64, secs: f64) -> Result<Self> {
+    pub(crate) fn of(mut ms: Vec<f64>, bytes: u64, secs: f64) -> Result<Self> {
         ensure!(!ms.is_empty(), "nothing was asked for");
         ms.sort_by(f64::total_cmp);
         let at = |percent: usize| ms[(ms.len() - 1) * percent / 100];
@@ -40,15 +40,18 @@ impl Load {
 
 /// Whom to ask, and how.
 #[derive(Debug, Clone)]
-pub struct Server {
+pub(crate) struct Server {
     /// Where it listens.
-    pub addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     /// `http://host` of what is asked for.
-    pub site: String,
+    pub(crate) site: String,
     /// Whether it is a proxy.
-    pub proxy: bool,
+    pub(crate) proxy: bool,
+    /// Whether it ends a connection after each answer without saying so, which wrk counts as a
+    /// failure to read though the answer was whole.
+    pub(crate) closes: bool,
     /// What each answer must say in `Busel-Route`.
-    pub route: Option<&'static str>,
+    pub(crate) route: Option<&'static str>,
 }
 
 impl Server {
@@ -62,7 +65,14 @@ impl Server {
     }
 
     /// Asks for `path` for `secs` by wrk.
-    pub fn wrk(&self, dir: &Path, path: &str, conns: usize, secs: u64, len: u64) -> Result<Load> {
+    pub(crate) fn wrk(
+        &self,
+        dir: &Path,
+        path: &str,
+        conns: usize,
+        secs: u64,
+        len: u64,
+    ) -> Result<Load> {
         let script = dir.join("wrk.lua");
         let lua = format!(
             "wrk.path = \"{}\"\nwrk.headers[\"Host\"] = \"{}\"\n{DONE}",
@@ -80,7 +90,10 @@ impl Server {
         let line = text.lines().find_map(|line| line.strip_prefix("BUSEL "));
         let line = line.with_context(|| format!("wrk failed: {text}"))?;
         let numbers: Vec<f64> = line.split(' ').filter_map(|n| n.parse().ok()).collect();
-        let &[requests, us, p50, p99, errors] = numbers.as_slice() else { bail!("wrk: {line}") };
+        let &[requests, us, p50, p99, errors, cut] = numbers.as_slice() else {
+            bail!("wrk: {line}")
+        };
+        let errors = if self.closes { errors } else { errors + cut };
         ensure!(requests > 0.0, "wrk got no answer");
         ensure!(errors == 0.0, "{errors} of {requests} requests failed");
         let requests = requests as u64;
@@ -89,7 +102,7 @@ impl Server {
     }
 
     /// Asks for each of `paths` once over `conns` connections kept open.
-    pub async fn each(&self, paths: Vec<String>, conns: usize, len: u64) -> Result<Load> {
+    pub(crate) async fn each(&self, paths: Vec<String>, conns: usize, len: u64) -> Result<Load> {
         let (paths, next) = (Arc::new(paths), Arc::new(AtomicUsize::new(0)));
         let begin = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
@@ -138,9 +151,9 @@ impl Server {
 const DONE: &str = r#"
 function done(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format("BUSEL %d %d %f %f %d\n", summary.requests, summary.duration,
+  io.write(string.format("BUSEL %d %d %f %f %d %d\n", summary.requests, summary.duration,
     latency:percentile(50), latency:percentile(99),
-    e.connect + e.read + e.write + e.status + e.timeout))
+    e.connect + e.write + e.status + e.timeout, e.read))
 end
 "#;
 

@@ -37,12 +37,14 @@ struct Args {
     /// Rounds, of which the median is taken.
     #[arg(long)]
     rounds: Option<usize>,
-    /// The rows as JSON.
-    #[arg(long, default_value = "target/bench.json")]
-    out: PathBuf,
-    /// The page whose part between the markers is rewritten.
-    #[arg(long, default_value = "docs/benchmarks.md")]
-    docs: PathBuf,
+    /// The rows as JSON [default: target/bench.json, or target/bench-part.json with --quick or
+    /// --only].
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// The page whose part between the markers is rewritten [default: docs/benchmarks.md, or
+    /// target/bench-part.md with --quick or --only].
+    #[arg(long)]
+    docs: Option<PathBuf>,
     /// What this process is for another one of this program.
     #[arg(long, hide = true)]
     role: bool,
@@ -54,8 +56,13 @@ fn main() -> Result<()> {
         return role::main();
     }
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 5 }).max(1);
+    // What is published is only replaced by a whole run.
+    let (out, docs) = match args.quick || args.only.is_some() {
+        true => ("target/bench-part.json", "target/bench-part.md"),
+        false => ("target/bench.json", "docs/benchmarks.md"),
+    };
     let plan = run::Plan { quick: args.quick, rounds, only: args.only };
     let rows = run::run(&plan)?;
-    report::write_json(&args.out, &rows)?;
-    report::write_page(&args.docs, &plan, &rows)
+    report::write_json(&args.out.unwrap_or_else(|| out.into()), &rows)?;
+    report::write_page(&args.docs.unwrap_or_else(|| docs.into()), &plan, &rows)
 }

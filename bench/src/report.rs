@@ -15,14 +15,14 @@ const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";
 
 /// The rows as JSON.
-pub fn write_json(path: &Path, rows: &[Row]) -> Result<()> {
+pub(crate) fn write_json(path: &Path, rows: &[Row]) -> Result<()> {
     make_room(path)?;
     let text = serde_json::to_string_pretty(rows)?;
     fs::write(path, text + "\n").with_context(|| format!("can't write {}", path.display()))
 }
 
 /// The tables and the targets, into the page.
-pub fn write_page(path: &Path, plan: &Plan, rows: &[Row]) -> Result<()> {
+pub(crate) fn write_page(path: &Path, plan: &Plan, rows: &[Row]) -> Result<()> {
     make_room(path)?;
     let old = match fs::read_to_string(path) {
         Ok(text) if text.contains(BEGIN) && text.contains(END) => text,

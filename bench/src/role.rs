@@ -3,10 +3,10 @@
 //!
 //! Every role has a process of its own, so that CPU time and memory are that role's alone.
 
-pub mod blobs;
-pub mod node;
-pub mod raw;
-pub mod relay;
+pub(crate) mod blobs;
+pub(crate) mod node;
+pub(crate) mod raw;
+pub(crate) mod relay;
 
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a child is.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Role {
+pub(crate) enum Role {
     /// A Busel node, an injector if so said.
     Node { config: Box<Config>, invite: String, injector: bool },
     /// Our relay.
@@ -36,18 +36,18 @@ pub enum Role {
 
 /// Where an iroh endpoint is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RawAddr {
+pub(crate) struct RawAddr {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its address.
-    pub addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     /// The blob it has.
-    pub hash: Option<String>,
+    pub(crate) hash: Option<String>,
 }
 
 /// What to do.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Ask {
+pub(crate) enum Ask {
     /// Node: sign and store pages of this length under these paths.
     Seed { paths: Vec<String>, len: u64 },
     /// Node: fetch these paths as a program that links the library does.
@@ -60,27 +60,30 @@ pub enum Ask {
 
 /// What was done.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Reply {
+pub(crate) enum Reply {
     Ready(Ready),
     Done,
     /// Milliseconds of each exchange, and seconds of all together.
-    Timed { ms: Vec<f64>, secs: f64 },
+    Timed {
+        ms: Vec<f64>,
+        secs: f64,
+    },
     Failed(String),
 }
 
 /// How a child that is ready can be reached.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// Its HTTP door.
-    pub http: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
     /// What it would say to a friend.
-    pub invite: String,
+    pub(crate) invite: String,
     /// Its iroh endpoint.
-    pub raw: Option<RawAddr>,
+    pub(crate) raw: Option<RawAddr>,
 }
 
 /// One role at work.
-pub enum Doer {
+pub(crate) enum Doer {
     Node(node::Reader),
     RawClient(raw::Client),
     BlobsClient(blobs::Client),
@@ -89,7 +92,7 @@ pub enum Doer {
 }
 
 /// Runs until the input ends.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let mut lines = std::io::stdin().lock().lines();
     let role = lines.next().context("no role was given")??;

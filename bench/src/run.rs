@@ -8,43 +8,43 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::subjects::{self, Entry, Sample, World};
+use crate::subjects::{self, Entry, Sample, Subject, World};
 use crate::work::Work;
 
 /// What to run.
-pub struct Plan {
-    pub quick: bool,
-    pub rounds: usize,
-    pub only: Option<String>,
+pub(crate) struct Plan {
+    pub(crate) quick: bool,
+    pub(crate) rounds: usize,
+    pub(crate) only: Option<String>,
 }
 
 /// One row of the tables.
 #[derive(Debug, Serialize)]
-pub struct Row {
-    pub work: String,
-    pub subject: &'static str,
-    pub route: &'static str,
-    pub p50_ms: Option<f64>,
-    pub p99_ms: Option<f64>,
-    pub mib_per_s: Option<f64>,
-    pub req_per_cpu_s: Option<f64>,
-    pub cpu_s: Option<f64>,
-    pub peak_rss_mib: Option<f64>,
+pub(crate) struct Row {
+    pub(crate) work: String,
+    pub(crate) subject: &'static str,
+    pub(crate) route: &'static str,
+    pub(crate) p50_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
+    pub(crate) mib_per_s: Option<f64>,
+    pub(crate) req_per_cpu_s: Option<f64>,
+    pub(crate) cpu_s: Option<f64>,
+    pub(crate) peak_rss_mib: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub wakes_per_s: Option<f64>,
+    pub(crate) wakes_per_s: Option<f64>,
     /// Why there are no figures, or fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// Runs the plan.
-pub fn run(plan: &Plan) -> Result<Vec<Row>> {
+pub(crate) fn run(plan: &Plan) -> Result<Vec<Row>> {
     let dir = tempfile::Builder::new().prefix("busel-bench-").tempdir()?;
     open_to_squid(dir.path())?;
     let world = World::start(dir.path(), plan.quick)?;
-    eprintln!("starting what is compared …");
-    let mut entries = subjects::all(&world);
+    let entries = subjects::all();
     let mut cells = cells(&entries, plan);
+    let mut started = start(&entries, &cells, &world);
     let begin = Instant::now();
     for round in 1..=plan.rounds {
         for cell in &mut cells {
@@ -52,14 +52,29 @@ pub fn run(plan: &Plan) -> Result<Vec<Row>> {
             if cell.work == Work::Idle && round < plan.rounds {
                 continue;
             }
-            let entry = &mut entries[cell.entry];
+            let entry = &entries[cell.entry];
             let secs = begin.elapsed().as_secs();
             let (work, rounds) = (cell.work.name(), plan.rounds);
             eprintln!("{secs:4} s  {round}/{rounds}  {work}: {} {}", entry.subject, entry.route);
-            cell.take(&world, entry);
+            cell.take(&world, &mut started[cell.entry]);
         }
     }
     Ok(cells.into_iter().map(|cell| cell.row(&entries)).collect())
+}
+
+/// A subject that runs, or why it doesn't.
+type Started = Result<Box<dyn Subject>, String>;
+
+/// Starts the subjects that have something to do.
+fn start(entries: &[Entry], cells: &[Cell], world: &World) -> Vec<Started> {
+    let begin = |(at, entry): (usize, &Entry)| {
+        if !cells.iter().any(|cell| cell.entry == at) {
+            return Err("not asked for".into());
+        }
+        eprintln!("starting {} {} …", entry.subject, entry.route);
+        (entry.start)(world).map_err(|error| format!("{error:#}"))
+    };
+    entries.iter().enumerate().map(begin).collect()
 }
 
 /// One subject doing one work.
@@ -84,8 +99,8 @@ fn cells(entries: &[Entry], plan: &Plan) -> Vec<Cell> {
 }
 
 impl Cell {
-    fn take(&mut self, world: &World, entry: &mut Entry) {
-        let taken = match &mut entry.it {
+    fn take(&mut self, world: &World, started: &mut Started) {
+        let taken = match started {
             Ok(subject) => subject.sample(world, self.work).map_err(|error| format!("{error:#}")),
             Err(why) => Err(why.clone()),
         };

@@ -25,36 +25,36 @@ const WRK_SECS: (u64, u64) = (2, 1);
 
 /// What one sample gave.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// What the client saw; nothing if nobody asked.
-    pub load: Option<Load>,
+    pub(crate) load: Option<Load>,
     /// What the processes under test used.
-    pub usage: Usage,
+    pub(crate) usage: Usage,
     /// How often they were woken a second, where that is what counts.
-    pub wakes_per_s: Option<f64>,
+    pub(crate) wakes_per_s: Option<f64>,
 }
 
 /// One thing that is measured.
-pub trait Subject {
+pub(crate) trait Subject {
     /// Does the work once.
     fn sample(&mut self, world: &World, work: Work) -> Result<Sample>;
 }
 
-/// A subject, or why there is none, and the works that it can do.
-pub struct Entry {
-    pub subject: &'static str,
-    pub route: &'static str,
-    pub does: fn(Work) -> bool,
-    pub it: Result<Box<dyn Subject>, String>,
+/// A subject, the works that it can do, and how it is started.
+pub(crate) struct Entry {
+    pub(crate) subject: &'static str,
+    pub(crate) route: &'static str,
+    pub(crate) does: fn(Work) -> bool,
+    pub(crate) start: fn(&World) -> Result<Box<dyn Subject>>,
 }
 
 /// What all subjects share.
-pub struct World {
-    pub quick: bool,
+pub(crate) struct World {
+    pub(crate) quick: bool,
     /// For stores and sites; removed at the end.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The origin.
-    pub origin: SocketAddr,
+    pub(crate) origin: SocketAddr,
     /// The client runs on one thread, as wrk does.
     runtime: Runtime,
     nginx: Owned,
@@ -63,16 +63,12 @@ pub struct World {
 
 impl World {
     /// Starts the origin.
-    pub fn start(dir: &Path, quick: bool) -> Result<Self> {
+    pub(crate) fn start(dir: &Path, quick: bool) -> Result<Self> {
         let site = dir.join("site");
         std::fs::create_dir_all(&site)?;
-        for (name, len) in [
-            ("1k", KIB),
-            ("100k", 100 * KIB),
-            ("1m", MIB),
-            ("100m", LONG),
-            ("400m", 400 * MIB),
-        ] {
+        for (name, len) in
+            [("1k", KIB), ("100k", 100 * KIB), ("1m", MIB), ("100m", LONG), ("400m", 400 * MIB)]
+        {
             write_zeros(&site.join(name), len)?;
         }
         let origin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
@@ -114,13 +110,10 @@ impl World {
 }
 
 /// All subjects, in the order of the tables.
-pub fn all(world: &World) -> Vec<Entry> {
-    let mut all = http::entries(world);
-    all.extend(peer::entries(world));
-    all.push(injector::entry(world));
-    all.push(raw::entry());
-    all.push(blobs::entry(world));
-    all.push(idle::entry());
+pub(crate) fn all() -> Vec<Entry> {
+    let mut all = http::entries();
+    all.extend(peer::entries());
+    all.extend([injector::entry(), raw::entry(), blobs::entry(), idle::entry()]);
     all
 }
 
@@ -128,9 +121,9 @@ fn entry(
     subject: &'static str,
     route: &'static str,
     does: fn(Work) -> bool,
-    it: Result<Box<dyn Subject>>,
+    start: fn(&World) -> Result<Box<dyn Subject>>,
 ) -> Entry {
-    Entry { subject, route, does, it: it.map_err(|error| format!("{error:#}")) }
+    Entry { subject, route, does, start }
 }
 
 /// A directory of one subject's own.

@@ -4,17 +4,17 @@ use crate::run::Row;
 use crate::work::{KIB, Work};
 
 /// One promise.
-pub struct Target {
+pub(crate) struct Target {
     /// What was promised.
-    pub what: String,
+    pub(crate) what: String,
     /// Whether it is kept; unknown without the figures.
-    pub reached: Option<bool>,
+    pub(crate) reached: Option<bool>,
     /// The figures.
-    pub figures: String,
+    pub(crate) figures: String,
 }
 
 /// All of them.
-pub fn all(rows: &[Row]) -> Vec<Target> {
+pub(crate) fn all(rows: &[Row]) -> Vec<Target> {
     let rows = Rows(rows);
     let sizes = [(KIB, 1), (KIB, 32), (100 * KIB, 1), (100 * KIB, 32)];
     let same = sizes.map(|(len, conns)| Work::Same { len, conns });
@@ -100,7 +100,8 @@ impl Rows<'_> {
         let ours = self.get(inside, PEER, figure).zip(self.get(http, PEER, figure));
         let both = raw.zip(ours);
         Target {
-            what: "1 KiB from a peer on an open connection: within 1 ms of a raw iroh request".into(),
+            what: "1 KiB from a peer on an open connection: within 1 ms of a raw iroh request"
+                .into(),
             reached: both.map(|(raw, (inside, http))| inside.max(http) <= raw + 1.0),
             figures: figures(both, |(raw, (inside, http))| {
                 format!("{inside:.2} ms in-process, {http:.2} ms over HTTP, raw {raw:.2} ms")

@@ -5,15 +5,15 @@ use std::io::Write;
 use std::path::Path;
 
 /// One KiB.
-pub const KIB: u64 = 1024;
+pub(crate) const KIB: u64 = 1024;
 /// One MiB.
-pub const MIB: u64 = 1024 * KIB;
+pub(crate) const MIB: u64 = 1024 * KIB;
 /// The long object.
-pub const LONG: u64 = 100 * MIB;
+pub(crate) const LONG: u64 = 100 * MIB;
 
 /// What is done in one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub(crate) enum Work {
     /// One URL again and again for some seconds, by wrk.
     Same { len: u64, conns: usize },
     /// Many URLs, each once, by a plain HTTP client of this program.
@@ -34,7 +34,7 @@ pub enum Work {
 
 impl Work {
     /// All works, in the order of the tables.
-    pub fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let sizes = [(KIB, 1), (KIB, 32), (100 * KIB, 1), (100 * KIB, 32)];
         let mut works: Vec<_> = sizes.map(|(len, conns)| Self::Same { len, conns }).into();
         works.extend(sizes.map(|(len, conns)| Self::New { len, conns }));
@@ -46,7 +46,7 @@ impl Work {
     }
 
     /// Its name in the table.
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Self::Same { len, conns } => format!("{} KiB, {}, one URL", len / KIB, plural(conns)),
             Self::New { len, conns } => format!("{} KiB, {}, new URLs", len / KIB, plural(conns)),
@@ -60,7 +60,7 @@ impl Work {
     }
 
     /// The length of one object.
-    pub fn len(self) -> u64 {
+    pub(crate) fn len(self) -> u64 {
         match self {
             Self::Same { len, .. } | Self::New { len, .. } => len,
             Self::Inside { .. } => KIB,
@@ -71,7 +71,7 @@ impl Work {
     }
 
     /// Requests at once.
-    pub fn conns(self) -> usize {
+    pub(crate) fn conns(self) -> usize {
         match self {
             Self::Same { conns, .. } | Self::New { conns, .. } | Self::Inside { conns } => conns,
             _ => 1,
@@ -79,10 +79,10 @@ impl Work {
     }
 
     /// How many objects are asked for, where their number is fixed.
-    pub fn count(self, quick: bool) -> usize {
+    pub(crate) fn count(self, quick: bool) -> usize {
         let most = most(self.len());
         let count = match self {
-            Self::New { conns, .. } | Self::Inside { conns } if conns == 1 => most / 5,
+            Self::New { conns, .. } | Self::Inside { conns } if conns == 1 => most / 4,
             Self::New { .. } | Self::Inside { .. } => most,
             _ => return 1,
         };
@@ -90,7 +90,7 @@ impl Work {
     }
 
     /// The path of an object of this length; `n` makes it one that nobody asked for yet.
-    pub fn path(len: u64, n: &str) -> String {
+    pub(crate) fn path(len: u64, n: &str) -> String {
         let size = match len {
             MIB.. => format!("{}m", len / MIB),
             _ => format!("{}k", len / KIB),
@@ -100,7 +100,7 @@ impl Work {
 }
 
 /// The most different objects of one length that a work asks for.
-pub fn most(len: u64) -> usize {
+pub(crate) fn most(len: u64) -> usize {
     match len {
         KIB => 2000,
         MIB.. => 1,
@@ -109,7 +109,7 @@ pub fn most(len: u64) -> usize {
 }
 
 /// A file of so many zeros, all of them written.
-pub fn write_zeros(path: &Path, len: u64) -> std::io::Result<()> {
+pub(crate) fn write_zeros(path: &Path, len: u64) -> std::io::Result<()> {
     let mut file = std::fs::File::create(path)?;
     let zeros = vec![0; 64 * 1024];
     let mut left = len;

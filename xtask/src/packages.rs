@@ -12,6 +12,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "/usr/bin/curl"),
     ("python3-doc", "/usr/share/doc/python3-doc/html/index.html"),
     ("python3", "/usr/bin/python3"),
+    ("nftables", "/usr/sbin/nft"),
+    ("iproute2", "/bin/ip"),
+    ("util-linux", "/usr/bin/nsenter"),
 ];
 
 /// Installs what is missing; says what to do where it can't.

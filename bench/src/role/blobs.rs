@@ -14,7 +14,7 @@ use iroh_blobs::{BlobsProtocol, Hash};
 use super::{Doer, RawAddr, Ready, Reply, ms, raw};
 
 /// One side that gets.
-pub struct Client {
+pub(crate) struct Client {
     connection: Connection,
     hash: Hash,
     dir: PathBuf,
@@ -23,7 +23,7 @@ pub struct Client {
 }
 
 /// Starts to serve a blob of `len` zeros.
-pub async fn serve(dir: &Path, len: u64) -> Result<(Ready, Doer)> {
+pub(crate) async fn serve(dir: &Path, len: u64) -> Result<(Ready, Doer)> {
     let store = FsStore::load(dir.join("store")).await?;
     let file = dir.join("file");
     crate::work::write_zeros(&file, len)?;
@@ -38,7 +38,7 @@ pub async fn serve(dir: &Path, len: u64) -> Result<(Ready, Doer)> {
 }
 
 /// Connects.
-pub async fn connect(server: RawAddr, dir: PathBuf) -> Result<(Ready, Doer)> {
+pub(crate) async fn connect(server: RawAddr, dir: PathBuf) -> Result<(Ready, Doer)> {
     let endpoint = raw::endpoint(vec![]).await?;
     let connection = raw::dial(&endpoint, &server, iroh_blobs::ALPN).await?;
     let hash = server.hash.context("no blob")?.parse().context("a hash")?;
@@ -49,7 +49,7 @@ pub async fn connect(server: RawAddr, dir: PathBuf) -> Result<(Ready, Doer)> {
 
 impl Client {
     /// Gets the blob into a new store, which is removed afterwards.
-    pub async fn get(&self) -> Result<Reply> {
+    pub(crate) async fn get(&self) -> Result<Reply> {
         let dir = self.dir.join(self.stores.fetch_add(1, Ordering::Relaxed).to_string());
         let store = FsStore::load(&dir).await?;
         let begin = Instant::now();

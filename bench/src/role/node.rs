@@ -24,10 +24,10 @@ const AT_ONCE: usize = 32;
 const KEEP_LIMIT: Duration = Duration::from_secs(60);
 
 /// A node that can be told to fetch.
-pub struct Reader(Node);
+pub(crate) struct Reader(Node);
 
 /// Starts a node.
-pub async fn start(config: Config, invite: &str, injector: bool) -> Result<(Ready, Doer)> {
+pub(crate) async fn start(config: Config, invite: &str, injector: bool) -> Result<(Ready, Doer)> {
     let node = Node::start(config).await?;
     node.join(&Invite::from_line(invite)?, true).await?;
     let mut own = Invite::default();
@@ -51,7 +51,7 @@ pub async fn start(config: Config, invite: &str, injector: bool) -> Result<(Read
 
 impl Reader {
     /// Signs and stores pages of zeros.
-    pub async fn seed(&self, paths: Vec<String>, len: u64) -> Result<Reply> {
+    pub(crate) async fn seed(&self, paths: Vec<String>, len: u64) -> Result<Reply> {
         let mut tasks = JoinSet::new();
         for path in paths {
             if tasks.len() >= AT_ONCE {
@@ -67,7 +67,7 @@ impl Reader {
     }
 
     /// Fetches each path once, `conns` at a time.
-    pub async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         paths: Vec<String>,
         conns: usize,

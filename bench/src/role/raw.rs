@@ -17,13 +17,13 @@ const ALPN: &[u8] = b"busel-bench/1";
 const PIECE: usize = 256 * 1024;
 
 /// One side that asks.
-pub struct Client {
+pub(crate) struct Client {
     connection: Connection,
     _endpoint: Endpoint,
 }
 
 /// An endpoint on loopback that contacts nobody.
-pub async fn endpoint(alpns: Vec<Vec<u8>>) -> Result<Endpoint> {
+pub(crate) async fn endpoint(alpns: Vec<Vec<u8>>) -> Result<Endpoint> {
     let transport = QuicTransportConfig::builder().max_concurrent_bidi_streams(256u32.into());
     Endpoint::builder(presets::Minimal)
         .clear_ip_transports()
@@ -39,20 +39,20 @@ pub async fn endpoint(alpns: Vec<Vec<u8>>) -> Result<Endpoint> {
 }
 
 /// Where `endpoint` is.
-pub fn addr_of(endpoint: &Endpoint, hash: Option<String>) -> Result<RawAddr> {
+pub(crate) fn addr_of(endpoint: &Endpoint, hash: Option<String>) -> Result<RawAddr> {
     let addr = *endpoint.bound_sockets().first().context("no socket")?;
     Ok(RawAddr { id: endpoint.id().to_string(), addr, hash })
 }
 
 /// Connects to it.
-pub async fn dial(endpoint: &Endpoint, server: &RawAddr, alpn: &[u8]) -> Result<Connection> {
+pub(crate) async fn dial(endpoint: &Endpoint, server: &RawAddr, alpn: &[u8]) -> Result<Connection> {
     let id: EndpointId = server.id.parse().context("an endpoint's id")?;
     let addr = EndpointAddr::from_parts(id, [TransportAddr::Ip(server.addr)]);
     endpoint.connect(addr, alpn).await.context("can't connect")
 }
 
 /// Starts to serve.
-pub async fn serve() -> Result<(Ready, Doer)> {
+pub(crate) async fn serve() -> Result<(Ready, Doer)> {
     let endpoint = endpoint(vec![ALPN.to_vec()]).await?;
     let raw = Some(addr_of(&endpoint, None)?);
     tokio::spawn(async move {
@@ -87,7 +87,7 @@ async fn answer(
 }
 
 /// Connects.
-pub async fn connect(server: &RawAddr) -> Result<(Ready, Doer)> {
+pub(crate) async fn connect(server: &RawAddr) -> Result<(Ready, Doer)> {
     let endpoint = endpoint(vec![]).await?;
     let connection = dial(&endpoint, server, ALPN).await?;
     Ok((Ready::default(), Doer::RawClient(Client { connection, _endpoint: endpoint })))
@@ -95,7 +95,7 @@ pub async fn connect(server: &RawAddr) -> Result<(Ready, Doer)> {
 
 impl Client {
     /// `count` exchanges of `len` bytes, `conns` at a time.
-    pub async fn request(&self, count: usize, conns: usize, len: u64) -> Result<Reply> {
+    pub(crate) async fn request(&self, count: usize, conns: usize, len: u64) -> Result<Reply> {
         let next = Arc::new(AtomicUsize::new(0));
         let begin = Instant::now();
         let mut tasks = JoinSet::new();

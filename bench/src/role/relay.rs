@@ -8,7 +8,7 @@ use busel_proto::page::HostName;
 use super::{Doer, Ready};
 
 /// Starts it; it runs until the process ends.
-pub async fn start() -> Result<(Ready, Doer)> {
+pub(crate) async fn start() -> Result<(Ready, Doer)> {
     let relay = RelayServer::start(RelayConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         public: None,

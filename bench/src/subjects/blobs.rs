@@ -10,9 +10,9 @@ use crate::role::{Ask, Role};
 use crate::work::{LONG, Work};
 
 /// As a subject.
-pub fn entry(world: &World) -> Entry {
+pub(crate) fn entry() -> Entry {
     let does = |work: Work| matches!(work, Work::LongInside | Work::LongKept);
-    subject("iroh-blobs", "file to file", does, start(world))
+    subject("iroh-blobs", "file to file", does, start)
 }
 
 struct Blobs {

@@ -17,7 +17,7 @@ const LOOPBACK: SocketAddr =
 
 /// A quiet reader with a door, who can't reach the site and joined these invites; `change` makes
 /// it another.
-pub fn reader(
+pub(crate) fn reader(
     world: &World,
     name: &str,
     invites: &[&str],
@@ -29,7 +29,7 @@ pub fn reader(
 }
 
 /// An injector on the plain wire.
-pub fn injector(world: &World, name: &str) -> Result<Proc> {
+pub(crate) fn injector(world: &World, name: &str) -> Result<Proc> {
     let config = config(world, name, |config| {
         config.exposure = busel_node::config::Exposure::Open;
         config.direct = true;
@@ -40,21 +40,17 @@ pub fn injector(world: &World, name: &str) -> Result<Proc> {
 }
 
 /// Puts a node on the plain wire.
-pub fn plain(config: &mut Config) {
+pub(crate) fn plain(config: &mut Config) {
     config.plain_wire = Some(LOOPBACK);
 }
 
 /// The door of `node`.
-pub fn door(node: &Proc, host: &str, route: &'static str) -> Result<Server> {
+pub(crate) fn door(node: &Proc, host: &str, route: &'static str) -> Result<Server> {
     let (addr, site) = (node.door()?, format!("http://{host}"));
-    Ok(Server { addr, site, proxy: true, route: Some(route) })
+    Ok(Server { addr, site, proxy: true, closes: false, route: Some(route) })
 }
 
-fn config(
-    world: &World,
-    name: &str,
-    change: impl FnOnce(&mut Config),
-) -> Result<Box<Config>> {
+fn config(world: &World, name: &str, change: impl FnOnce(&mut Config)) -> Result<Box<Config>> {
     let to = |host: &str| ConnectTo { host: host.into(), port: 80, addr: world.origin };
     let mut config = Config {
         dir: own_dir(world, name)?,

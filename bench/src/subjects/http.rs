@@ -15,17 +15,17 @@ use crate::role::Ask;
 use crate::work::{KIB, LONG, Work};
 
 /// All of them.
-pub fn entries(world: &World) -> Vec<Entry> {
+pub(crate) fn entries() -> Vec<Entry> {
     let same = |work: Work| matches!(work, Work::Same { .. } | Work::Long);
     let both = |work: Work| matches!(work, Work::Same { .. } | Work::New { .. } | Work::Long);
     vec![
-        entry("nginx", "straight", both, boxed(straight(world))),
-        entry("squid", "forward, no cache", both, boxed(squid(world, false))),
-        entry("squid", "memory hit", same, boxed(squid(world, true))),
-        entry("tinyproxy", "forward", same, boxed(tinyproxy(world))),
-        entry("busel", "Local", same, boxed(local(world))),
-        entry("busel", "Direct, private", both, boxed(direct(world, PRIVATE))),
-        entry("busel", "Direct, public", both, boxed(direct(world, PUBLIC))),
+        entry("nginx", "straight", both, |world| boxed(straight(world))),
+        entry("squid", "forward, no cache", both, |world| boxed(squid(world, false))),
+        entry("squid", "memory hit", same, |world| boxed(squid(world, true))),
+        entry("tinyproxy", "forward", same, |world| boxed(tinyproxy(world))),
+        entry("busel", "Local", same, |world| boxed(local(world))),
+        entry("busel", "Direct, private", both, |world| boxed(direct(world, PRIVATE))),
+        entry("busel", "Direct, public", both, |world| boxed(direct(world, PUBLIC))),
     ]
 }
 
@@ -63,7 +63,7 @@ fn boxed(it: Result<Http>) -> Result<Box<dyn Subject>> {
 }
 
 /// nginx with one file for each length, whatever comes behind it in the path.
-pub fn nginx(dir: &Path, site: &Path, addr: SocketAddr) -> Result<Owned> {
+pub(crate) fn nginx(dir: &Path, site: &Path, addr: SocketAddr) -> Result<Owned> {
     let user = if is_root()? { "user root;" } else { "" };
     let locations: String = ["1k", "100k", "1m", "100m", "400m"]
         .map(|name| format!("location /{name}/ {{ try_files /{name} =404; }}\n"))
@@ -90,6 +90,7 @@ fn straight(world: &World) -> Result<Http> {
         addr: world.origin,
         site: format!("http://{}", world.origin),
         proxy: false,
+        closes: false,
         route: None,
     };
     Ok(Http { server, pid: world.nginx.pid(), _process: None })
@@ -97,7 +98,7 @@ fn straight(world: &World) -> Result<Http> {
 
 fn proxy(world: &World, addr: SocketAddr, process: Owned) -> Http {
     let site = format!("http://{}", world.origin);
-    let server = Server { addr, site, proxy: true, route: None };
+    let server = Server { addr, site, proxy: true, closes: false, route: None };
     Http { server, pid: process.pid(), _process: Some(Process::Other { _it: process }) }
 }
 
@@ -107,8 +108,10 @@ fn squid(world: &World, cache: bool) -> Result<Http> {
     let addr = SocketAddr::from(([127, 0, 0, 1], free_port()?));
     let user = if is_root()? { "cache_effective_user proxy" } else { "" };
     let caching = match cache {
-        true => "cache_mem 512 MB\nmaximum_object_size 200 MB\n\
-                 maximum_object_size_in_memory 200 MB",
+        true => {
+            "cache_mem 512 MB\nmaximum_object_size 200 MB\n\
+                 maximum_object_size_in_memory 200 MB"
+        }
         false => "cache deny all",
     };
     let config = format!(
@@ -137,7 +140,9 @@ fn tinyproxy(world: &World) -> Result<Http> {
     fs::write(&file, config)?;
     let file = file.to_str().context("a path in UTF-8")?;
     let process = Owned::start("tinyproxy", "tinyproxy", &["-d", "-c", file], addr)?;
-    Ok(proxy(world, addr, process))
+    let mut it = proxy(world, addr, process);
+    it.server.closes = true;
+    Ok(it)
 }
 
 /// A reader that has fresh copies of all that will be asked for.

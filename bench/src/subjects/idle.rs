@@ -8,7 +8,7 @@ use busel_proto::invite::Invite;
 
 use super::{Entry, Sample, Subject, World, busel, entry as subject};
 use crate::child::Proc;
-use crate::measure::{Usage, cpu_s, is_connected_to, memory_mib, sleeps};
+use crate::measure::{Clock, Usage, is_connected_to, memory_mib, sleeps};
 use crate::role::Role;
 use crate::work::Work;
 
@@ -18,8 +18,8 @@ const SETTLE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_se
 const WATCH: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 
 /// As a subject.
-pub fn entry() -> Entry {
-    subject("busel", "quiet node, one relay", |work| work == Work::Idle, Ok(Box::new(Idle)))
+pub(crate) fn entry() -> Entry {
+    subject("busel", "quiet node, one relay", |work| work == Work::Idle, |_| Ok(Box::new(Idle)))
 }
 
 struct Idle;
@@ -33,14 +33,13 @@ impl Subject for Idle {
         let invite = Invite::from_line(&relay.ready.invite)?;
         let addr = invite.relays.first().context("no relay")?.addr.parse::<SocketAddr>()?;
         ensure!(is_connected_to(addr.port())?, "no connection to the relay");
-        let (begin, cpu, slept) = (Instant::now(), cpu_s(node.pid())?, sleeps(node.pid())?);
+        let (begin, clock) = (Instant::now(), Clock::start(node.pid())?);
+        let slept = sleeps(node.pid())?;
         std::thread::sleep(pick(WATCH));
         let secs = begin.elapsed().as_secs_f64();
         ensure!(is_connected_to(addr.port())?, "it lost its relay");
-        let usage = Usage {
-            cpu_s: cpu_s(node.pid())? - cpu,
-            peak_rss_mib: memory_mib(node.pid(), "VmRSS:")?,
-        };
+        let usage =
+            Usage { cpu_s: clock.cpu_s()?, peak_rss_mib: memory_mib(node.pid(), "VmRSS:")? };
         let wakes_per_s = Some((sleeps(node.pid())? - slept) / secs);
         Ok(Sample { load: None, usage, wakes_per_s })
     }

@@ -3,23 +3,18 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::{Entry, Sample, Subject, World, busel};
+use super::{Entry, Sample, Subject, World, busel, entry as subject};
 use crate::child::Proc;
 use crate::invites::PUBLIC;
 use crate::role::Ask;
 use crate::work::{KIB, Work};
 
-/// The injector.
-pub fn start(world: &World) -> Result<Box<dyn Subject>> {
-    Ok(Box::new(ByInjector { injector: busel::injector(world, "injector")?, nodes: 0 }))
-}
-
 /// As a subject.
-pub fn entry(world: &World) -> Entry {
-    let does = |work: Work| {
-        matches!(work, Work::New { .. } | Work::Long | Work::Memory { .. })
-    };
-    super::entry("busel", "Injector", does, start(world))
+pub(crate) fn entry() -> Entry {
+    let does = |work: Work| matches!(work, Work::New { .. } | Work::Long | Work::Memory { .. });
+    subject("busel", "Injector", does, |world| {
+        Ok(Box::new(ByInjector { injector: busel::injector(world, "injector")?, nodes: 0 }))
+    })
 }
 
 struct ByInjector {

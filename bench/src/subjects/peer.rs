@@ -1,8 +1,6 @@
 //! The route Swarm: another reader's copy, over the plain wire and over our relay. Each sample has a
 //! reader that is new, connected, and has nothing of what it will be asked for.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,46 +17,43 @@ use crate::work::{KIB, LONG, Work, most};
 /// A reader has a connection to the helper by then.
 const CONNECT: Duration = Duration::from_secs(30);
 
-/// A helper that has everything, by two wires.
-pub fn entries(world: &World) -> Vec<Entry> {
+/// By two wires.
+pub(crate) fn entries() -> [Entry; 2] {
     let http = |work: Work| matches!(work, Work::New { .. } | Work::Long);
     let all = |work: Work| {
         let inside = matches!(work, Work::Inside { .. } | Work::LongInside | Work::LongKept);
         inside || matches!(work, Work::New { .. } | Work::Long)
     };
-    let helper = Helper::start(world).map(|helper| Rc::new(RefCell::new(helper)));
-    let by = |relayed: bool| -> Result<Box<dyn Subject>> {
-        let helper = match &helper {
-            Ok(helper) => helper.clone(),
-            Err(error) => bail!("{error:#}"),
-        };
-        Ok(Box::new(Peer { helper, relayed, readers: 0 }))
-    };
-    vec![
-        entry("busel", "Swarm, plain wire", all, by(false)),
-        entry("busel", "Swarm, by relay", http, by(true)),
+    [
+        entry("busel", "Swarm, plain wire", all, |world| Peer::start(world, false)),
+        entry("busel", "Swarm, by relay", http, |world| Peer::start(world, true)),
     ]
 }
 
-/// The node that is asked, and the relay it keeps to.
-struct Helper {
-    node: Proc,
-    relay: Proc,
+/// A helper that has everything, and the relay that it keeps to, if by relay.
+struct Peer {
+    helper: Proc,
+    relay: Option<Proc>,
+    readers: usize,
 }
 
-impl Helper {
-    fn start(world: &World) -> Result<Self> {
-        let relay = Proc::start(&Role::Relay)?;
-        let mut node = busel::reader(world, "helper", &[&relay.ready.invite], |config| {
+impl Peer {
+    fn start(world: &World, relayed: bool) -> Result<Box<dyn Subject>> {
+        let relay = if relayed { Some(Proc::start(&Role::Relay)?) } else { None };
+        let invites: Vec<_> = relay.iter().map(|relay| &*relay.ready.invite).collect();
+        let name = if relayed { "helper-relayed" } else { "helper" };
+        let mut helper = busel::reader(world, name, &invites, |config| {
             config.exposure = Exposure::Open;
             config.http = None;
-            busel::plain(config);
+            if !relayed {
+                busel::plain(config);
+            }
         })?;
         for len in [KIB, 100 * KIB, LONG] {
-            node.ask(&Ask::Seed { paths: warm_up(len), len })?;
-            node.ask(&Ask::Seed { paths: seeded(len, most(len)), len })?;
+            helper.ask(&Ask::Seed { paths: warm_up(len), len })?;
+            helper.ask(&Ask::Seed { paths: seeded(len, most(len)), len })?;
         }
-        Ok(Self { node, relay })
+        Ok(Box::new(Self { helper, relay, readers: 0 }))
     }
 }
 
@@ -71,27 +66,19 @@ fn warm_up(len: u64) -> Vec<String> {
     if len == LONG { vec![] } else { (0..50).map(|n| Work::path(len, &format!("w{n}"))).collect() }
 }
 
-struct Peer {
-    helper: Rc<RefCell<Helper>>,
-    relayed: bool,
-    readers: usize,
-}
-
 impl Subject for Peer {
     fn sample(&mut self, world: &World, work: Work) -> Result<Sample> {
-        let helper = self.helper.borrow();
         self.readers += 1;
-        let name = format!("reader-{}-{}", u8::from(self.relayed), self.readers);
-        let mut reader = match self.relayed {
-            false => busel::reader(world, &name, &[&helper.node.ready.invite], busel::plain)?,
-            true => {
-                let invites = [&*helper.relay.ready.invite, &*helper.node.ready.invite];
-                busel::reader(world, &name, &invites, |_| {})?
-            }
+        let name = format!("reader-{}-{}", u8::from(self.relay.is_some()), self.readers);
+        let mut invites = vec![&*self.helper.ready.invite];
+        invites.extend(self.relay.iter().map(|relay| &*relay.ready.invite));
+        let mut reader = match &self.relay {
+            Some(_) => busel::reader(world, &name, &invites, |_| {})?,
+            None => busel::reader(world, &name, &invites, busel::plain)?,
         };
         connect(&mut reader)?;
-        let mut pids = vec![reader.pid(), helper.node.pid()];
-        pids.extend(self.relayed.then(|| helper.relay.pid()));
+        let mut pids = vec![reader.pid(), self.helper.pid()];
+        pids.extend(self.relay.as_ref().map(Proc::pid));
         let paths = seeded(work.len(), work.count(world.quick));
         let sample = match work {
             Work::New { .. } | Work::Long => {
@@ -134,7 +121,7 @@ fn inside(reader: &mut Proc, paths: Vec<String>, work: Work, pids: &[u32]) -> Re
 }
 
 /// What a child measured itself.
-pub fn timed(reply: Reply, bytes: u64) -> Result<Load> {
+pub(crate) fn timed(reply: Reply, bytes: u64) -> Result<Load> {
     match reply {
         Reply::Timed { ms, secs } => Load::of(ms, bytes, secs).context("a child's times"),
         other => bail!("{other:?} instead of times"),

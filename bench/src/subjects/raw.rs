@@ -13,9 +13,9 @@ use crate::work::{KIB, Work};
 const WARM_UP: usize = 100;
 
 /// As a subject.
-pub fn entry() -> Entry {
+pub(crate) fn entry() -> Entry {
     let does = |work: Work| matches!(work, Work::Inside { .. } | Work::LongInside);
-    subject("iroh", "raw stream", does, start())
+    subject("iroh", "raw stream", does, |_| start())
 }
 
 struct Raw {

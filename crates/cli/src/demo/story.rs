@@ -219,13 +219,13 @@ impl Story {
         let s = self.style;
         line("");
         line(&s.bold(&format!(
-            "{:<44} {:<9} {:>9} {:>10}  {}",
+            "{:<48} {:<9} {:>9} {:>10}  {}",
             "what", "route", "time", "bytes", "who vouches"
         )));
         for step in &self.steps {
             let mark = if step.as_told { s.good("✓") } else { s.bad("✗") };
             line(&format!(
-                "{mark} {:<42} {:<9} {:>9} {:>10}  {}",
+                "{mark} {:<46} {:<9} {:>9} {:>10}  {}",
                 step.what,
                 step.route,
                 time(step.took),

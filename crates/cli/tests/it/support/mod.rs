@@ -1,7 +1,8 @@
 //! Real programs for tests, each ended when it is dropped: [`program`] (any process, and `busel`
 //! itself), [`nginx`] (a web site), [`people`] (a relay, an injector and readers around it),
-//! [`door`] (a client of a reader's proxy), [`origin`] (a web server that does odd things).
+//! [`door`] (a client of a reader's proxy), [`curl`], [`origin`] (a web server that does odd things).
 
+pub(crate) mod curl;
 pub(crate) mod door;
 pub(crate) mod nginx;
 pub(crate) mod origin;
@@ -11,6 +12,7 @@ pub(crate) mod program;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub(crate) use curl::curl;
 pub(crate) use nginx::{HOST, Nginx};
 pub(crate) use people::{People, Reader};
 pub(crate) use program::{Program, Run, busel, run};
@@ -34,10 +36,10 @@ pub(crate) fn real_site() -> PathBuf {
 }
 
 /// Waits for a state that nothing announces.
-pub(crate) fn until(what: &str, so: impl Fn() -> bool) {
+pub(crate) fn until(what: &dyn Fn() -> String, so: impl Fn() -> bool) {
     let start = Instant::now();
     while !so() {
-        assert!(start.elapsed() < PATIENCE, "it never came to be: {what}");
+        assert!(start.elapsed() < PATIENCE, "it never came to be: {}", what());
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -90,7 +90,9 @@ async fn told(request: Request<Incoming>) -> Response<Body> {
     let (mut hasher, mut len) = (blake3::Hasher::new(), 0);
     let mut body = request.into_body();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Response::new(Full::default().map_err(never).boxed_unsync()) };
+        let Ok(frame) = frame else {
+            return Response::new(Full::default().map_err(never).boxed_unsync());
+        };
         if let Ok(bytes) = frame.into_data() {
             hasher.update(&bytes);
             len += bytes.len();

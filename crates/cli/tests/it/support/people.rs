@@ -32,8 +32,10 @@ impl People {
     /// Starts them; the injector fetches from the site and may be asked as fast as a test can.
     pub(crate) fn around(nginx: &Nginx) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let relay =
-            Program::start(&mut busel(&dir.path().join("relay"), &["relay", "--listen", "127.0.0.1:0"]));
+        let relay = Program::start(&mut busel(
+            &dir.path().join("relay"),
+            &["relay", "--listen", "127.0.0.1:0"],
+        ));
         relay.after("The relay is up on ");
         let relay_invite = format!("busel1{}", relay.after("busel1"));
         let data = dir.path().join("injector");
@@ -90,8 +92,11 @@ impl Reader {
 
     /// Waits until it keeps so many copies: they are kept a moment after they were shown.
     pub(crate) fn keeps(&self, copies: u64) {
-        until(&format!("{copies} copies are kept"), || {
-            self.status()["store"]["snapshots"].as_u64() >= Some(copies)
-        });
+        let kept = std::cell::Cell::new(0);
+        let enough = || {
+            kept.set(self.status()["store"]["snapshots"].as_u64().unwrap());
+            kept.get() >= copies
+        };
+        until(&|| format!("{copies} copies are kept (they are {})", kept.get()), enough);
     }
 }

@@ -51,8 +51,9 @@ impl Program {
 
     /// Waits for a line that begins so, and returns the rest of it.
     pub(crate) fn after(&self, begin: &str) -> String {
-        self.find(|line| line.split_once(begin).map(|(_, rest)| rest.to_owned()))
-            .unwrap_or_else(|| panic!("{} ended and never said {begin:?}: {:#?}", self.name, self.said()))
+        self.find(|line| line.split_once(begin).map(|(_, rest)| rest.to_owned())).unwrap_or_else(
+            || panic!("{} ended and never said {begin:?}: {:#?}", self.name, self.said()),
+        )
     }
 
     /// All that it said so far.
@@ -90,6 +91,10 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            let said = self.said();
+            eprintln!("{} said last: {:#?}", self.name, &said[said.len().saturating_sub(20)..]);
+        }
     }
 }
 

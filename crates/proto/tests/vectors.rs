@@ -1,0 +1,354 @@
+//! Test vectors for other implementations: `docs/vectors.json`, from fixed keys.
+//!
+//! One test builds everything and compares; with `BUSEL_WRITE_VECTORS=1` it writes the file
+//! instead. The other takes the file as somebody else's: it reads, verifies and opens.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use busel_proto::blob::{GROUP, TreeBuilder, decode_window, encode_window, outboard_len};
+use busel_proto::cbor;
+use busel_proto::cert::{Checkpoint, Revocation, Standing, SubkeyCert, TrustSet, TrustedRoot};
+use busel_proto::failure::Failure;
+use busel_proto::id::{Hash, PeerId, PublicKey};
+use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket};
+use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len};
+use busel_proto::page::{HostName, HostPattern, PageUrl, Variant};
+use busel_proto::sealed::{InjectRequest, Part, hpke_key, open_request, seal_request};
+use busel_proto::signed::Signed;
+use busel_proto::sites::{QueryRule, Site};
+use busel_proto::snapshot::{Field, Head, SignedSnapshot, Wanted};
+use busel_proto::time::UnixTime;
+use data_encoding::HEXLOWER;
+use ed25519_dalek::SigningKey;
+use serde_json::{Value, json};
+
+const ROOT_SECRET: [u8; 32] = [1; 32];
+const SUBKEY_SECRET: [u8; 32] = [2; 32];
+const HPKE_SEED: [u8; 32] = [3; 32];
+const SEAL_RANDOM: [u8; 32] = [5; 32];
+const RESPONSE_NONCE: [u8; 32] = [7; 32];
+const URL: &str = "https://news.example/a?page=2";
+const VARIANT: &str = "be";
+const LEN: u64 = 40_000;
+/// The last window, which is the one that also proves the length.
+const WINDOW_START: u64 = 2 * GROUP;
+const NOT_BEFORE: u64 = 1_767_225_600;
+const DAY: u64 = 86_400;
+
+type Vectors = BTreeMap<String, String>;
+
+fn file() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/vectors.json")
+}
+
+fn root() -> SigningKey {
+    SigningKey::from_bytes(&ROOT_SECRET)
+}
+
+fn subkey() -> SigningKey {
+    SigningKey::from_bytes(&SUBKEY_SECRET)
+}
+
+fn variant() -> Variant {
+    Variant::parse(VARIANT).expect("a variant")
+}
+
+fn wanted() -> Wanted {
+    Wanted { url: PageUrl::parse(URL).expect("a URL"), variant: variant() }
+}
+
+fn body() -> Vec<u8> {
+    (0..LEN).map(|n| u8::try_from((n * 7 + n / 251) % 256).expect("below 256")).collect()
+}
+
+fn tree() -> (Hash, Vec<u8>) {
+    let mut tree = TreeBuilder::default();
+    tree.push(&body());
+    tree.finish()
+}
+
+fn trusted() -> TrustedRoot {
+    TrustedRoot {
+        key: PublicKey::from(&root()),
+        label: "Newsroom".into(),
+        hosts: vec![HostPattern::parse("*.news.example").expect("a pattern")],
+    }
+}
+
+fn trust() -> TrustSet {
+    let mut trust = TrustSet::default();
+    trust.add(trusted());
+    trust
+}
+
+fn cert() -> SubkeyCert {
+    SubkeyCert {
+        v: 1,
+        root: PublicKey::from(&root()),
+        subkey: PublicKey::from(&subkey()),
+        hpke: hpke_key(&HPKE_SEED).1,
+        epoch: 4,
+        not_before: UnixTime(NOT_BEFORE),
+        not_after: UnixTime(NOT_BEFORE + 30 * DAY),
+    }
+}
+
+fn head() -> Head {
+    let field = |name: &str, value: &str| Field { name: name.into(), value: value.into() };
+    Head {
+        v: 1,
+        url: URL.into(),
+        variant: variant(),
+        status: 200,
+        headers: vec![
+            field("cache-control", "max-age=60"),
+            field("content-type", "text/html; charset=utf-8"),
+        ],
+        root: tree().0,
+        len: LEN,
+        fetched_at: UnixTime(NOT_BEFORE + 10 * DAY),
+        tls: true,
+        injector: PublicKey::from(&subkey()),
+        epoch: 4,
+    }
+}
+
+fn snapshot() -> SignedSnapshot {
+    SignedSnapshot { head: Signed::sign(&head(), &subkey()), cert: Signed::sign(&cert(), &root()) }
+}
+
+fn revocation() -> Revocation {
+    Revocation {
+        v: 1,
+        root: PublicKey::from(&root()),
+        seq: 3,
+        subkeys: vec![PublicKey::from(&subkey())],
+    }
+}
+
+fn checkpoint() -> Checkpoint {
+    let heads = vec![snapshot().head.hash()];
+    Checkpoint { v: 1, root: PublicKey::from(&root()), heads }
+}
+
+fn invite() -> Invite {
+    let query = QueryRule::Only(vec!["page".into()]);
+    Invite {
+        relays: vec![RelayTicket {
+            addr: "198.51.100.7:443".into(),
+            sni: HostName::parse("www.example.org").expect("a host"),
+            pin: Hash([5; 32]),
+            secret: [6; 16],
+        }],
+        peers: vec![PeerTicket { peer: PeerId([7; 32]), relay: Some(0), addrs: vec![] }],
+        roots: vec![trusted()],
+        injectors: vec![InjectorTicket { peer: PeerId([7; 32]), cert: snapshot().cert }],
+        sites: vec![Site { query, ..Site::new(trusted().hosts[0].clone()) }],
+    }
+}
+
+fn request() -> InjectRequest {
+    InjectRequest {
+        url: URL.into(),
+        variant: variant(),
+        at: UnixTime(NOT_BEFORE + 10 * DAY),
+        nonce: [4; 16],
+        from: Some(0),
+        root: None,
+        new: false,
+    }
+}
+
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 4] {
+    let host = HostName::parse("news.example").expect("a host");
+    [
+        ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
+        ("ask_blob", Ask::Blob { root: tree().0, len: LEN, from: WINDOW_START, to: LEN }),
+        ("ask_inject", Ask::Inject { envelope }),
+        ("ask_tunnel", Ask::Tunnel { host, port: 443 }),
+    ]
+}
+
+fn answers() -> [(&'static str, Answer); 4] {
+    let revocation = Some(Signed::sign(&revocation(), &root()));
+    [
+        ("answer_found", Answer::Found { snapshot: snapshot(), revocation }),
+        ("answer_nothing", Answer::Nothing),
+        ("answer_open", Answer::Open),
+        ("answer_declined", Answer::Declined { failure: Failure::Declined("busy".into()) }),
+    ]
+}
+
+fn build() -> Vectors {
+    let mut all = Vectors::new();
+    let mut put = |name: &str, bytes: &[u8]| {
+        all.insert(name.to_owned(), HEXLOWER.encode(bytes));
+    };
+    put("head", &snapshot().head.to_bytes());
+    put("head_hash", snapshot().head.hash().as_bytes());
+    put("cert", &snapshot().cert.to_bytes());
+    put("revocation", &Signed::sign(&revocation(), &root()).to_bytes());
+    put("checkpoint", &Signed::sign(&checkpoint(), &root()).to_bytes());
+    put("snapshot", &cbor::to_vec(&snapshot()));
+    put("snapshot_key", wanted().key().as_bytes());
+    put("invite", invite().to_line().as_bytes());
+
+    let (_, public) = hpke_key(&HPKE_SEED);
+    let (envelope, key) =
+        seal_request(&request(), &PublicKey::from(&subkey()), &public, SEAL_RANDOM)
+            .expect("a short request can be sealed");
+    put("sealed_request", &envelope);
+    let part = Part::Data(b"hello");
+    put("response_chunk", &key.cipher(&RESPONSE_NONCE).seal(&part, true));
+
+    for (name, ask) in asks(envelope) {
+        put(name, &ask.to_frame());
+    }
+    for (name, answer) in answers() {
+        put(name, &answer.to_frame());
+    }
+
+    let (blob, outboard) = tree();
+    let range = WINDOW_START..LEN;
+    let part = &body()[usize::try_from(WINDOW_START).expect("it fits")..];
+    let window = encode_window(blob, LEN, &outboard, range, part).expect("a window of the body");
+    put("blob_root", blob.as_bytes());
+    put("blob_outboard", &outboard);
+    put("blob_window", &window);
+    all
+}
+
+fn given() -> Value {
+    let hex = |bytes: &[u8]| HEXLOWER.encode(bytes);
+    let (hpke_secret, hpke_public) = hpke_key(&HPKE_SEED);
+    json!({
+        "root_secret": hex(&ROOT_SECRET),
+        "root_public": hex(PublicKey::from(&root()).as_bytes()),
+        "subkey_secret": hex(&SUBKEY_SECRET),
+        "subkey_public": hex(PublicKey::from(&subkey()).as_bytes()),
+        "hpke_seed": hex(&HPKE_SEED),
+        "hpke_secret": hex(&hpke_secret),
+        "hpke_public": hex(&hpke_public),
+        "seal_random": hex(&SEAL_RANDOM),
+        "response_nonce": hex(&RESPONSE_NONCE),
+        "response_part": "kind 1 (data), the bytes of “hello”; the last chunk",
+        "url": URL,
+        "variant": VARIANT,
+        "blob_len": LEN,
+        "blob_bytes": "byte n is (7 n + n div 251) mod 256",
+        "blob_window": [WINDOW_START, LEN],
+    })
+}
+
+fn read() -> Vectors {
+    let text = std::fs::read_to_string(file()).expect("docs/vectors.json can be read");
+    let value: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(value["given"], given(), "the file was made from other keys");
+    let vectors = value["vectors"].as_object().expect("vectors is an object");
+    let text = |value: &Value| value.as_str().expect("each is a string").to_owned();
+    vectors.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+#[test]
+fn the_vectors_are_what_this_version_writes() {
+    let built = build();
+    if std::env::var_os("BUSEL_WRITE_VECTORS").is_some_and(|set| set == "1") {
+        write(&built);
+        return;
+    }
+    let read = read();
+    assert!(read.keys().eq(built.keys()), "the file has other vectors: {:?}", read.keys());
+    for (name, hex) in &built {
+        assert_eq!(read.get(name), Some(hex), "{name} (BUSEL_WRITE_VECTORS=1 writes the file)");
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one file of this crate is its test's")]
+fn write(built: &Vectors) {
+    let about = "Test vectors of Busel's records, frames and seals, all in hex (the invite too: its \
+                 ASCII line). Made by crates/proto/tests/vectors.rs; docs/protocol.md says what \
+                 they mean.";
+    let value = json!({ "about": about, "given": given(), "vectors": built });
+    let mut text = serde_json::to_string_pretty(&value).expect("it can be written as JSON");
+    text.push('\n');
+    std::fs::write(file(), text).expect("docs/vectors.json can be written");
+}
+
+/// The vectors of the file as bytes.
+struct Bytes(Vectors);
+
+impl Bytes {
+    fn get(&self, name: &str) -> Vec<u8> {
+        let hex = self.0.get(name).unwrap_or_else(|| panic!("no vector {name}"));
+        HEXLOWER.decode(hex.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn frame(&self, name: &str) -> Vec<u8> {
+        let frame = self.get(name);
+        let (header, body) = frame.split_first_chunk::<4>().expect("a frame has a length");
+        assert_eq!(frame_len(*header, MAX_FRAME), Ok(body.len()), "{name}");
+        body.to_vec()
+    }
+}
+
+#[test]
+fn records_of_the_file_verify() {
+    let file = Bytes(read());
+    let signed = Signed::<Head>::from_bytes(&file.get("head")).unwrap();
+    assert_eq!(signed.hash().as_bytes()[..], file.get("head_hash"));
+    assert_eq!(*signed.clone().verify().unwrap(), head());
+    let signed_cert = Signed::<SubkeyCert>::from_bytes(&file.get("cert")).unwrap();
+    assert_eq!(*signed_cert.clone().verify().unwrap(), cert());
+
+    let snapshot: SignedSnapshot =
+        cbor::from_slice(&file.get("snapshot"), SignedSnapshot::MAX).unwrap();
+    assert_eq!((&snapshot.head, &snapshot.cert), (&signed, &signed_cert));
+    let mut trust = trust();
+    let taken = snapshot.clone().verify(&wanted(), &trust).unwrap();
+    assert_eq!(taken.key().as_bytes()[..], file.get("snapshot_key"));
+
+    let signed = Signed::<Revocation>::from_bytes(&file.get("revocation")).unwrap();
+    let revocation = signed.verify().unwrap();
+    let at = UnixTime(NOT_BEFORE + 20 * DAY);
+    assert!(trust.revoke(&revocation, at));
+    let standing = trust.standing(&revocation.root, &revocation.subkeys[0]);
+    assert_eq!(standing, Standing::Revoked(at));
+    assert!(snapshot.clone().verify(&wanted(), &trust).is_err());
+    let signed = Signed::<Checkpoint>::from_bytes(&file.get("checkpoint")).unwrap();
+    trust.vouch(&signed.verify().unwrap());
+    assert!(snapshot.verify(&wanted(), &trust).is_ok(), "the checkpoint vouches for the head");
+}
+
+#[test]
+fn messages_of_the_file_decode_and_open() {
+    let file = Bytes(read());
+    let line = String::from_utf8(file.get("invite")).unwrap();
+    assert_eq!(Invite::from_line(&line), Ok(invite()));
+
+    let envelope = file.get("sealed_request");
+    let (secret, _) = hpke_key(&HPKE_SEED);
+    let (opened, key) = open_request(&envelope, &PublicKey::from(&subkey()), &secret).unwrap();
+    assert_eq!(opened, request());
+    let (bytes, last) = key.cipher(&RESPONSE_NONCE).open(&file.get("response_chunk")).unwrap();
+    assert_eq!((Part::from_bytes(&bytes), last), (Ok(Part::Data(b"hello")), true));
+
+    for (name, ask) in asks(envelope) {
+        assert!(ask.is_sane(), "{name}");
+        assert_eq!(Ask::from_frame(&file.frame(name)), Ok(ask), "{name}");
+    }
+    for (name, answer) in answers() {
+        assert_eq!(Answer::from_frame(&file.frame(name)), Ok(answer), "{name}");
+    }
+}
+
+#[test]
+fn the_blob_of_the_file_is_the_body() {
+    let file = Bytes(read());
+    let blob = Hash(file.get("blob_root").try_into().unwrap());
+    assert_eq!(blob, Hash::of(&body()), "the root is plain BLAKE3");
+    let outboard = file.get("blob_outboard");
+    assert_eq!(outboard.len() as u64, outboard_len(LEN));
+    let content = decode_window(blob, LEN, WINDOW_START..LEN, &file.get("blob_window")).unwrap();
+    assert_eq!(content, body()[usize::try_from(WINDOW_START).unwrap()..]);
+}

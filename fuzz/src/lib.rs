@@ -1,0 +1,49 @@
+//! Fuzz targets: one function per decoder, each with the invariants that its input must not break.
+//!
+//! No panic is the least of them. What decodes must encode to the same bytes, a canonical form must
+//! be a fixed point, a machine must keep its promises under any input. The functions know of no
+//! fuzzer: `fuzz_targets/` hands them to libFuzzer, `src/bin/bounded.rs` to a small mutator that
+//! needs no special toolchain. What decodes files (`busel-store`) or talks HTTP (`busel-node`) is
+//! not here.
+
+mod blob;
+mod feed;
+mod flight;
+mod invite;
+mod network;
+mod page;
+mod race;
+mod records;
+mod sealed;
+pub mod seeds;
+mod shape;
+mod wire;
+
+pub use blob::blob_window;
+pub use flight::flight;
+pub use invite::invite;
+pub use network::net_range;
+pub use page::page_url;
+pub use race::race;
+pub use records::cbor_head;
+pub use sealed::sealed;
+pub use shape::shape;
+pub use wire::{answer, ask};
+
+/// A target: its name and the function that takes the input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets, by name.
+pub const TARGETS: &[Target] = &[
+    ("answer", answer),
+    ("ask", ask),
+    ("blob_window", blob_window),
+    ("cbor_head", cbor_head),
+    ("flight", flight),
+    ("invite", invite),
+    ("net_range", net_range),
+    ("page_url", page_url),
+    ("race", race),
+    ("sealed", sealed),
+    ("shape", shape),
+];
