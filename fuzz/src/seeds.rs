@@ -250,13 +250,16 @@ fn flights() -> Vec<Vec<u8>> {
 }
 
 fn races() -> Vec<Vec<u8>> {
+    let of = |set_up: [u8; 4], events: &[[u8; 3]]| [&set_up, events.as_flattened()].concat();
     vec![
-        // The first way wins and stalls; the second goes on.
-        vec![0b1001, 5, 3, 10, 0, 9, 4, 1, 2, 200, 16, 20, 5, 1, 6, 1],
-        // All fail, an old copy is at hand.
-        vec![0b1011, 1, 1, 1, 7, 0, 1, 23, 0, 1, 39, 0, 1],
-        // A request that may be made once.
-        vec![0b1000, 9, 9, 9, 7, 4, 1, 23, 0, 1],
+        // The first way wins and stalls; another goes on and ends.
+        of([1, 3, 100, 50], &[[2, 0, 3], [7, 0, 1], [0, 0, 255], [2, 1, 9], [8, 0, 1], [9, 0, 1]]),
+        // All fail; an old copy is at hand.
+        of([3, 3, 1, 1], &[[4, 0, 2], [4, 11, 2], [6, 2, 2]]),
+        // A request that may be made once: refused unsent by one way, cut by the next.
+        of([0, 3, 9, 9], &[[4, 0, 2], [4, 131, 2]]),
+        // Nobody answers.
+        of([1, 4, 30, 0], &[[0, 0, 255], [0, 0, 255], [0, 0, 255]]),
     ]
 }
 

@@ -60,7 +60,11 @@ fn check(method: &Method, asked: &HeaderMap, status: u16, shown: &HeaderMap, len
             let first = first_byte(method, asked);
             assert!(first == 0 || first == range.start, "the transfer began elsewhere");
         }
-        Span::Whole => assert_eq!(shape.status, status),
+        Span::Whole => {
+            assert_eq!(shape.status, status);
+            let known = len.is_none() || shape.content_length == len;
+            assert!(shape.decode.map_or(known, |_| shape.content_length.is_none()));
+        }
         Span::Nothing => {
             let bare = matches!(shape.status, 100..=199 | 204 | 304 | 416);
             assert!(*method == Method::HEAD || bare);
@@ -69,8 +73,16 @@ fn check(method: &Method, asked: &HeaderMap, status: u16, shown: &HeaderMap, len
     assert_eq!(shape.content_range.is_some(), shape.status != status && shape.status != 304);
     let mut headers = shown.clone();
     shape.apply(&mut headers);
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let length = text(header::CONTENT_LENGTH).and_then(|value| value.parse().ok());
+    assert_eq!(length, shape.content_length);
+    if shape.content_range.is_some() {
+        assert_eq!(text(header::CONTENT_RANGE), shape.content_range.as_deref());
+    }
     if shape.decode.is_some() {
         assert!(!headers.contains_key(header::CONTENT_ENCODING));
+        assert!(!headers.contains_key(header::ACCEPT_RANGES));
+        assert!(headers.contains_key(header::VARY));
         assert!(strong_etag(&headers).is_none(), "decoded bytes under a strong tag");
     }
     let once = headers.clone();

@@ -8,8 +8,15 @@ use clap::CommandFactory;
 use crate::args::Args;
 
 pub(crate) fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(shell, &mut Args::command(), "busel", &mut std::io::stdout());
+    clap_complete::generate(shell, &mut shown(), "busel", &mut std::io::stdout());
     Ok(ExitCode::SUCCESS)
+}
+
+/// What can be typed, without what is hidden.
+fn shown() -> clap::Command {
+    let all = Args::command();
+    let commands = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    clap::Command::new("busel").args(all.get_arguments().cloned()).subcommands(commands)
 }
 
 pub(crate) fn man() -> anyhow::Result<ExitCode> {

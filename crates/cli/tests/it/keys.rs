@@ -51,11 +51,11 @@ fn what_is_no_key_and_no_request_is_refused_by_name() {
     let root = root.to_str().unwrap();
     run(dir.path(), &["root", "new", root]).ok();
     run(dir.path(), &["root", "certify", root, "garbage!"]).fails(&["no injector key"]);
-    let junk = put(dir.path(), "junk", "aaaa");
-    let junk = junk.to_str().unwrap();
-    run(dir.path(), &["root", "certify", junk, "aaaa"]).fails(&["no root key"]);
     let data = dir.path().join("injector");
     let request = line(run(&data, &["injector", "--hosts", HOST, "--request"]).ok());
+    let junk = put(dir.path(), "junk", "aaaa");
+    let junk = junk.to_str().unwrap();
+    run(dir.path(), &["root", "certify", junk, &request]).fails(&["no root key"]);
     for days in ["0", "100000"] {
         let args = ["root", "certify", root, &request, "--days", days];
         run(dir.path(), &args).fails(&["certified for 1 to"]);

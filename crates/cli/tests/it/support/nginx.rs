@@ -85,7 +85,7 @@ fn config(dir: &Path, root: &Path, https: SocketAddr, http: SocketAddr, gzip: bo
          events {{ worker_connections 8192; }}\n\
          http {{\n\
            include /etc/nginx/mime.types; default_type application/octet-stream;\n\
-           access_log off; sendfile on; keepalive_requests 100000; {gzip}\n\
+           access_log off; sendfile on; {gzip}\n\
            client_body_temp_path {dir}/1; proxy_temp_path {dir}/2; fastcgi_temp_path {dir}/3;\n\
            uwsgi_temp_path {dir}/4; scgi_temp_path {dir}/5;\n\
            server {{\n\

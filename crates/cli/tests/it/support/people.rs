@@ -14,8 +14,7 @@ const NO_DNS: [&str; 2] = ["--dns", "udp://127.0.0.1:9"];
 /// A relay and an injector.
 pub(crate) struct People {
     pub(crate) dir: TempDir,
-    pub(crate) relay: Program,
-    pub(crate) relay_invite: String,
+    _relay: Program,
     pub(crate) injector: Program,
     /// The injector's invite.
     pub(crate) invite: String,
@@ -47,7 +46,7 @@ impl People {
         let injector = Program::start(&mut busel(&data, &args));
         injector.after("Give this invite to readers:");
         let invite = format!("busel1{}", injector.after("busel1"));
-        Self { dir, relay, relay_invite, injector, invite }
+        Self { dir, _relay: relay, injector, invite }
     }
 
     /// Where somebody keeps their data.

@@ -1,6 +1,0 @@
-//! Runs [`busel_fuzz::sealed_part`] under libFuzzer.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    busel_fuzz::sealed_part(data);
-});
