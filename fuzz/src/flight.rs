@@ -35,7 +35,8 @@ pub fn flight(data: &[u8]) {
 
 fn record(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (head, rest) = bytes.split_at_checked(5)?;
-    let (body, tail) = rest.split_at_checked(usize::from(u16::from_be_bytes([head[3], head[4]])))?;
+    let (body, tail) =
+        rest.split_at_checked(usize::from(u16::from_be_bytes([head[3], head[4]])))?;
     Some((head[0], body, tail))
 }
 

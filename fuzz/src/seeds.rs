@@ -30,7 +30,7 @@ pub fn all() -> Vec<Seed> {
     for (target, inputs) in [
         ("answer", answers()),
         ("ask", asks()),
-        ("blob_window", plain(&[&[0; 40], &[1; 40], b"\x01\x00stork", &[5, 8, 200, 13, 255, 7]])),
+        ("blob_window", blobs()),
         ("cbor_head", records()),
         ("flight", flights()),
         ("invite", invites()),
@@ -58,8 +58,15 @@ const URLS: &[&str] = &[
     "*.news.example",
 ];
 
-fn plain(inputs: &[&[u8]]) -> Vec<Vec<u8>> {
-    inputs.iter().map(|input| input.to_vec()).collect()
+/// Junk; then windows of each body, from the start and from within, with each kind of change.
+fn blobs() -> Vec<Vec<u8>> {
+    let mut inputs = vec![[&[0; 25][..], b"junk"].concat(), vec![1, 1, 3, 0, 0, 0, 0, 0, 0, 200]];
+    for (n, from) in [0_u64, 20_000, 0, 262_144].into_iter().enumerate() {
+        let kind = u8::try_from(n).expect("few");
+        let numbers = [from, 5000, 97].map(u64::to_be_bytes);
+        inputs.push([&[1, 0, 7 + kind][..], numbers.as_flattened(), &[kind, 7]].concat());
+    }
+    inputs
 }
 
 fn texts(inputs: &[&str]) -> Vec<Vec<u8>> {

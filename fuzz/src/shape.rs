@@ -1,8 +1,8 @@
 //! Ranges, conditions and codings: how a page is shown to a program that asked with any fields.
 
 use busel_proto::shape::{Span, first_byte, shape as shape_of, strong_etag};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::feed::Feed;
 

@@ -81,7 +81,7 @@ pub(crate) struct Demo {
 }
 
 /// What a node needs to know, whatever it is run for.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 pub(crate) struct NodeFlags {
     /// quiet: show nothing of what is read; open: serve others
     #[arg(long, value_enum)]
@@ -118,13 +118,13 @@ pub(crate) struct NodeFlags {
     pub(crate) quota: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExposureFlag {
     Quiet,
     Open,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExitFlag {
     /// Nowhere
     Off,

@@ -17,6 +17,7 @@ use anyhow::Context;
 use busel_node::config::{Config, Dns, SiteConfig};
 use busel_store::Unlock;
 use etcetera::BaseStrategy;
+use tokio::signal::unix::{Signal, SignalKind};
 use zeroize::Zeroizing;
 
 use crate::args::{NodeFlags, Setup};
@@ -88,18 +89,24 @@ pub(crate) fn unlock(setup: &Setup) -> anyhow::Result<Unlock> {
     Ok(Unlock::Passphrase(passphrase))
 }
 
-/// Returns when the program is told to end: Ctrl-C, or TERM from whoever started it.
-pub(crate) async fn told_to_end() {
-    let term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-    match term {
-        Ok(mut term) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = term.recv() => {}
-            }
+/// Listens from now on, and returns when the program is told to end: Ctrl-C, or TERM from whoever
+/// started it. Asked for before anything is started, so that no such word is missed.
+pub(crate) fn told_to_end() -> impl Future<Output = ()> {
+    let listen = |kind| tokio::signal::unix::signal(kind).ok();
+    let (mut ctrl_c, mut term) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
+    async move {
+        tokio::select! {
+            () = heard(&mut ctrl_c) => {}
+            () = heard(&mut term) => {}
         }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
         }
+        None => std::future::pending().await,
     }
 }

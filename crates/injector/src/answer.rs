@@ -72,6 +72,9 @@ fn wanted(inner: &Inner, request: &InjectRequest) -> Result<Wanted, Failure> {
     if url.as_str() != request.url || request.variant != Variant::default() {
         return Err(malformed());
     }
+    if !inner.keys.cert().covers(clock::now()) {
+        return Err(Failure::NotAllowed("this injector's certificate has run out".into()));
+    }
     let host = url.host();
     if !inner.config.hosts.iter().any(|pattern| pattern.matches(&host)) {
         return Err(Failure::NotAllowed("this injector does not fetch from that site".into()));

@@ -66,7 +66,7 @@ impl RootKey {
     ) -> Result<Signed<SubkeyCert>, KeyError> {
         // A little before now, for origins and readers whose clocks are behind.
         const BEFORE: u64 = 3600;
-        if secs == 0 || secs + BEFORE > MAX_VALIDITY_SECS {
+        if secs == 0 || secs.saturating_add(BEFORE) > MAX_VALIDITY_SECS {
             return Err(KeyError::Validity);
         }
         let cert = SubkeyCert {

@@ -99,13 +99,19 @@ pub enum RelayError {
 impl Identity {
     /// A fresh key and a certificate for `name`, signed by itself; readers pin it by the invite.
     pub fn generate(name: &HostName) -> Result<Self, RelayError> {
-        let made = rcgen::generate_simple_self_signed(vec![name.as_str().to_owned()])
-            .map_err(|e| RelayError::Certificate(e.to_string()))?;
-        Ok(Self {
-            name: name.clone(),
-            cert: made.cert.pem(),
-            key: made.signing_key.serialize_pem(),
-        })
+        let bad = |e: rcgen::Error| RelayError::Certificate(e.to_string());
+        let mut params =
+            rcgen::CertificateParams::new(vec![name.as_str().to_owned()]).map_err(bad)?;
+        // As an ordinary site's: its own name, and a validity of some months. The pin is the key's,
+        // so nothing depends on these.
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name.as_str());
+        let day = rand::random::<u8>() % 28 + 1;
+        params.not_before = rcgen::date_time_ymd(2026, 9, day);
+        params.not_after = rcgen::date_time_ymd(2027, 9, day);
+        let key = rcgen::KeyPair::generate().map_err(bad)?;
+        let cert = params.self_signed(&key).map_err(bad)?;
+        Ok(Self { name: name.clone(), cert: cert.pem(), key: key.serialize_pem() })
     }
 
     fn load(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), RelayError> {

@@ -222,6 +222,11 @@ impl Drive {
         let Running { route, since, .. } = self.running.swap_remove(at);
         let now = self.tick();
         match ended {
+            // Whichever way it comes, only the same version is gone on with.
+            Ok(started) if self.winner.as_ref().is_some_and(|w| !w.resume.fits(&started.head)) => {
+                let failure = Failure::CannotResume;
+                self.race.handle(Input::Failed { route, failure, sent: true }, now);
+            }
             Ok(started) => {
                 self.node.memory().worked(&self.host, route, now - since, now);
                 self.ready.push((route, started));
@@ -296,11 +301,13 @@ impl Drive {
         let (Some(started), Some(winner)) = (self.take_ready(route), &mut self.winner) else {
             return;
         };
-        winner.route = route;
+        let replaced = std::mem::replace(&mut winner.route, route);
         winner.items = started.items;
         if let Some(snapshot) = started.head.snapshot {
             winner.snapshot.get_or_insert(snapshot);
         }
+        // What had to be replaced is not waited for so long the next time.
+        self.remember_failure(replaced, &Failure::Stalled);
     }
 
     /// The head for whoever asked; the body is to be passed on.
@@ -436,6 +443,10 @@ impl Winner {
             None => Passed::All,
             Some(Err(failure)) => Passed::Broke(failure),
             Some(Ok(Item::Signed(snapshot))) => {
+                if self.resume.root.is_some_and(|root| root != snapshot.head().root) {
+                    let why = "the signature is for another version".to_owned();
+                    return Passed::Broke(Failure::NotAuthentic(why));
+                }
                 self.snapshot = Some(*snapshot);
                 Passed::On
             }
@@ -496,6 +507,7 @@ fn resumable(head: &Head, part: bool) -> Resume {
     Resume {
         root: head.root(),
         etag: shape::strong_etag(&head.headers).filter(|_| !part).cloned(),
+        coding: head.headers.get(http::header::CONTENT_ENCODING).cloned(),
         len: head.len,
     }
 }

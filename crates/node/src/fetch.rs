@@ -13,6 +13,7 @@ use busel_proto::sites::{Class, SiteList};
 use busel_proto::snapshot::Wanted;
 use futures_util::StreamExt;
 use http::{Method, StatusCode};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
 
@@ -32,6 +33,8 @@ pub(crate) async fn fetch(node: &Node, request: Request) -> Result<Response, Una
             unanswered.private = Some(why);
             unanswered
         }),
+        // What a request says in its body is not in its URL.
+        Class::Public if !request.body.is_end_stream() => private(node, request).await,
         Class::Public => public(node, request, &view.sites).await,
     }
 }
@@ -55,12 +58,11 @@ async fn public(
         }
     }
     let plan = node.public_plan(sites, &request.url.host());
-    let from = shape::first_byte(&request.method, &request.headers);
     let want = Want {
         method: request.method.clone(),
         page: wanted,
         headers: request.headers.clone(),
-        from,
+        from: 0,
         resume: None,
     };
     let tries = Tries { sites: Some(sites.clone()), request: Arc::new(request), want };
@@ -71,7 +73,8 @@ async fn public(
 async fn private(node: &Node, request: Request) -> Result<Response, Unanswered> {
     let routes = node.private_routes(&request.url.host());
     let plan = node.plan(&request.url.host(), &routes);
-    let hedged = matches!(request.method, Method::GET | Method::HEAD);
+    let bare = request.body.is_end_stream();
+    let hedged = bare && matches!(request.method, Method::GET | Method::HEAD);
     let want = Want {
         method: request.method.clone(),
         page: Wanted::page(request.url.clone()),

@@ -164,7 +164,12 @@ impl Joined {
             let known =
                 state.revocations.get(&revocation.root).and_then(|old| old.signed.peek().ok());
             let trusted = state.view.trust.root(&revocation.root).is_some();
-            if !trusted || known.is_some_and(|known| known.seq >= revocation.seq) {
+            // A later list can only add: a root that was seized must not bring a subkey back.
+            let says_less = known.is_some_and(|known| {
+                known.seq >= revocation.seq
+                    || known.subkeys.iter().any(|key| !revocation.subkeys.contains(key))
+            });
+            if !trusted || says_less {
                 return Ok(false);
             }
         }

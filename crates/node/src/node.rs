@@ -127,16 +127,16 @@ impl Node {
         let joined = Joined::load(store.clone(), config.site_list()?)?;
         let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
         let wires = Wires::start(&config, &dialer, &joined.invites()).await?;
-        let finders = finders(&store, &joined, config.exposure)?;
+        let finders = finders(&store, &joined)?;
         let identity = identity(&store, config.exposure)?;
-        let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
         let roots = origin::roots(&config.extra_ca)?;
         let reach = config.reach()?;
+        let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
         let http = config.http;
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
             let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
-            let names = Names::new(&config.dns, &config.connect_to, reach, guarded);
+            let names = Names::new(&config.dns, &config.connect_to, reach, guarded, &roots);
             let own = Own { names: Arc::new(names), dialer };
             Inner {
                 direct: Origin::new(Arc::new(own.clone()), roots.clone()),
@@ -350,11 +350,10 @@ impl Inner {
         asked.filter(|peer| !injectors.contains(peer)).collect()
     }
 
-    /// Nodes to tunnel through: injectors first, whose operators expect it.
+    /// Nodes to tunnel through: injectors, whose operators expect it. Other nodes are not told which
+    /// hosts their neighbours want.
     pub(crate) fn exits(&self) -> Vec<PeerId> {
-        let view = self.joined.view();
-        let injectors = view.injectors.iter().map(|injector| injector.peer);
-        injectors.chain(self.peers_to_ask()).collect()
+        self.joined.view().injectors.iter().map(|injector| injector.peer).collect()
     }
 
     pub(crate) fn injector(&self) -> Option<Arc<dyn Inject>> {
@@ -406,11 +405,7 @@ impl Wires {
     }
 }
 
-fn finders(
-    store: &Store,
-    joined: &Joined,
-    exposure: Exposure,
-) -> Result<Vec<Arc<dyn Finder>>, ReadError> {
+fn finders(store: &Store, joined: &Joined) -> Result<Vec<Arc<dyn Finder>>, ReadError> {
     let kept = store.setting(SAVED)?.unwrap_or_default();
     let keeper = store.clone();
     let keep = Arc::new(move |bytes: Vec<u8>| {
@@ -418,7 +413,6 @@ fn finders(
         // Saved nodes are hints; if one is lost, the next good one is saved again.
         tokio::task::spawn_blocking(move || store.set(SAVED, &bytes));
     });
-    let _ = exposure;
     let invited = Invited::new(&joined.invites());
     Ok(vec![Arc::new(invited), Arc::new(Saved::new(&kept, keep))])
 }

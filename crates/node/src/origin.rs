@@ -100,12 +100,7 @@ pub struct Failed {
 impl Origin {
     /// A client that connects by `way` and trusts `roots` for TLS.
     pub fn new(way: Arc<dyn Way>, roots: Arc<rustls::RootCertStore>) -> Self {
-        let mut tls =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("ring supports the default versions")
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+        let mut tls = client_config(roots);
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let connector = Connector { way, tls: TlsConnector::from(Arc::new(tls)) };
         let client = Client::builder(TokioExecutor::new())
@@ -132,12 +127,24 @@ impl Origin {
             failure: Failure::Protocol("the address is no HTTP address".into()),
             sent: false,
         })?;
-        let mut request = Request::new(body.clone());
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers;
-        let response = self.client.request(request).await.map_err(|e| failed(&e, &body))?;
+        let once = || {
+            let mut request = Request::new(body.clone());
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            *request.version_mut() = Version::HTTP_11;
+            *request.headers_mut() = headers.clone();
+            self.client.request(request)
+        };
+        let mut response = once().await.map_err(|e| failed(&e, &body));
+        // A server may close a kept connection just as a request is sent on it. A GET is made again,
+        // once, on a connection of its own; what a filter did is not tried a second time.
+        let safe = matches!(method, Method::GET | Method::HEAD) && !body.touched();
+        let closed =
+            |f: &Failed| f.sent && matches!(f.failure, Failure::Protocol(_) | Failure::CutOff);
+        if safe && response.as_ref().is_err_and(closed) {
+            response = once().await.map_err(|e| failed(&e, &body));
+        }
+        let response = response?;
         Ok(response.map(|body| body.map_err(|e| of_hyper(&e)).boxed_unsync()))
     }
 }
@@ -325,6 +332,16 @@ impl AsyncWrite for StreamIo {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         AsyncWrite::poll_shutdown(Pin::new(&mut self.0.send), cx)
     }
+}
+
+/// TLS that verifies against `roots`.
+pub(crate) fn client_config(roots: Arc<rustls::RootCertStore>) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 /// The authorities that vouch for sites: Mozilla's, and files the owner adds.

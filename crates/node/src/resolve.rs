@@ -44,9 +44,16 @@ impl std::fmt::Debug for Names {
 impl Names {
     /// Sets up these resolvers; nothing is asked yet. One of the system's that can't be read is
     /// left out.
-    pub fn new(dns: &[Dns], fixed: &[ConnectTo], reach: Reach, guarded: Guarded) -> Self {
+    pub fn new(
+        dns: &[Dns],
+        fixed: &[ConnectTo],
+        reach: Reach,
+        guarded: Guarded,
+        roots: &Arc<rustls::RootCertStore>,
+    ) -> Self {
         let fixed = fixed.iter().map(|c| ((c.host.clone(), c.port), c.addr)).collect();
-        let resolvers = dns.iter().filter_map(|d| Some((build(d)?, *d == Dns::System))).collect();
+        let resolvers =
+            dns.iter().filter_map(|d| Some((build(d, roots)?, *d == Dns::System))).collect();
         Self { resolvers, fixed, reach, guarded }
     }
 
@@ -102,7 +109,7 @@ fn forbidden() -> Failure {
     Failure::NotAllowed("the address is not on the public internet".into())
 }
 
-fn build(dns: &Dns) -> Option<TokioResolver> {
+fn build(dns: &Dns, roots: &Arc<rustls::RootCertStore>) -> Option<TokioResolver> {
     let provider = TokioRuntimeProvider::default();
     let mut builder = match dns {
         Dns::System => TokioResolver::builder(provider).ok()?,
@@ -120,6 +127,7 @@ fn build(dns: &Dns) -> Option<TokioResolver> {
             let server = NameServerConfig::new(addr.ip(), true, vec![connection]);
             let config = ResolverConfig::from_name_servers(vec![server]);
             TokioResolver::builder_with_config(config, provider)
+                .with_tls_config(crate::origin::client_config(roots.clone()))
         }
     };
     let options = builder.options_mut();

@@ -14,7 +14,7 @@ use busel_proto::snapshot::Snapshot;
 use busel_proto::time::UnixTime;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::request::Authority;
 
@@ -78,19 +78,24 @@ pub(crate) struct Want {
 pub(crate) struct Resume {
     pub(crate) root: Option<Hash>,
     pub(crate) etag: Option<HeaderValue>,
+    pub(crate) coding: Option<HeaderValue>,
     pub(crate) len: Option<u64>,
 }
 
 impl Resume {
-    /// Whether `head` continues the body begun: the same root, or else the same strong ETag and
-    /// length. Anything else would splice two versions.
+    /// Whether `head` continues the body begun. A body whose root is known is continued under that
+    /// root, or by the site itself over TLS; else the same strong ETag, content coding and length are
+    /// asked for. Anything else would splice two versions.
     pub(crate) fn fits(&self, head: &Head) -> bool {
-        if let (Some(ours), Some(theirs)) = (self.root, head.root()) {
-            return ours == theirs;
+        match (self.root, head.root()) {
+            (Some(ours), Some(theirs)) => return ours == theirs,
+            (Some(_), None) if head.authority != Authority::Site => return false,
+            _ => {}
         }
         let same_len = self.len.is_none() || head.len.is_none() || self.len == head.len;
+        let same_coding = self.coding.as_ref() == head.headers.get(header::CONTENT_ENCODING);
         let theirs = busel_proto::shape::strong_etag(&head.headers);
-        same_len && self.etag.is_some() && self.etag.as_ref() == theirs
+        same_len && same_coding && self.etag.is_some() && self.etag.as_ref() == theirs
     }
 }
 
@@ -136,14 +141,18 @@ mod tests {
 
     #[test]
     fn only_the_same_version_is_continued() {
-        let resume =
-            Resume { root: None, etag: Some(HeaderValue::from_static("\"a\"")), len: Some(9) };
+        let resume = Resume {
+            root: None,
+            etag: Some(HeaderValue::from_static("\"a\"")),
+            coding: None,
+            len: Some(9),
+        };
         assert!(resume.fits(&head("\"a\"", Some(9))));
         assert!(resume.fits(&head("\"a\"", None)));
         assert!(!resume.fits(&head("\"b\"", Some(9))), "another version");
         assert!(!resume.fits(&head("\"a\"", Some(8))), "another length");
         assert!(!resume.fits(&head("W/\"a\"", Some(9))), "a weak tag names no bytes");
-        let unknown = Resume { root: None, etag: None, len: Some(9) };
+        let unknown = Resume { root: None, etag: None, coding: None, len: Some(9) };
         assert!(!unknown.fits(&head("\"a\"", Some(9))), "nothing to compare");
     }
 }

@@ -162,7 +162,7 @@ impl TrustSet {
     /// Takes a revocation that arrived at `at`. Returns whether it said something new. One of an
     /// untrusted root, and one older than what is known, says nothing.
     pub fn revoke(&mut self, revocation: &Verified<Revocation>, at: UnixTime) -> bool {
-        if !self.roots.contains_key(&revocation.root) {
+        if revocation.v != 1 || !self.roots.contains_key(&revocation.root) {
             return false;
         }
         let (seq, subkeys) = self.revoked.entry(revocation.root).or_default();
@@ -180,7 +180,8 @@ impl TrustSet {
 
     /// Takes a checkpoint of a trusted root.
     pub fn vouch(&mut self, checkpoint: &Verified<Checkpoint>) {
-        if self.roots.contains_key(&checkpoint.root) {
+        let ascending = checkpoint.heads.is_sorted();
+        if checkpoint.v == 1 && ascending && self.roots.contains_key(&checkpoint.root) {
             self.vouched.extend(checkpoint.heads.iter().copied());
         }
     }

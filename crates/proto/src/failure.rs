@@ -113,6 +113,13 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// A node's own words about why it declined, cut to what a person would read.
+    pub fn declined(by_node: &Self) -> Self {
+        const MOST: usize = 200;
+        let words = by_node.to_string();
+        Self::Declined(words.chars().filter(|c| !c.is_control()).take(MOST).collect())
+    }
+
     /// Whether this is how a censor looks, rather than a fault of the site or of a node.
     pub fn looks_censored(&self) -> bool {
         matches!(

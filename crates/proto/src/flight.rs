@@ -20,7 +20,9 @@ pub fn may_replay(flight: &[u8]) -> bool {
     while !rest.is_empty() {
         let Some((kind, body, tail)) = record(rest) else {
             // A record that is not complete yet: only its kind is known.
-            return only_handshake_begun(rest) && starts_hello(&hello, rest);
+            return only_handshake_begun(rest)
+                && starts_hello(&hello, rest)
+                && !(is_whole(&hello) && offers_early_data(&hello));
         };
         match kind {
             HANDSHAKE => hello.extend_from_slice(body),
@@ -45,6 +47,14 @@ fn only_handshake_begun(rest: &[u8]) -> bool {
 
 fn starts_hello(hello: &[u8], rest: &[u8]) -> bool {
     hello.first().or(rest.get(5)).is_none_or(|kind| *kind == CLIENT_HELLO)
+}
+
+/// Whether the first handshake message is there to its end.
+fn is_whole(hello: &[u8]) -> bool {
+    hello.split_first_chunk::<4>().is_some_and(|([_, len @ ..], body)| {
+        let len = len.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        len <= body.len()
+    })
 }
 
 /// Whether a ClientHello carries the `early_data` extension. One that can't be read counts as yes.
@@ -138,6 +148,11 @@ mod tests {
         assert!(!may_replay(&early));
         let begun = [&hello(&[SNI])[..], &[23]].concat();
         assert!(!may_replay(&begun));
+        for next in [&[22][..], &[22, 3, 3, 0, 9], &[22, 3, 3, 0, 9, 8]] {
+            let begun = [&hello(&[SNI, (EARLY_DATA, &[])])[..], next].concat();
+            assert!(!may_replay(&begun), "a second record has begun");
+            assert!(may_replay(&[&hello(&[SNI])[..], next].concat()));
+        }
     }
 
     #[test]

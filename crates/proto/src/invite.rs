@@ -168,10 +168,14 @@ impl Invite {
             }
         }
         for relay in &self.relays {
-            let port = relay.addr.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-            if !matches!(port, Some(Ok(1..))) {
+            let port = relay.addr.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+            let port = port.map(|(_, port)| port.parse::<u16>());
+            if !matches!(port, Some(Ok(1..))) || relay.addr.contains(char::is_control) {
                 return Err(InviteError::Nonsense("a relay has no host:port"));
             }
+        }
+        if self.roots.iter().any(|root| root.label.contains(char::is_control)) {
+            return Err(InviteError::Nonsense("a name has control characters in it"));
         }
         Ok(())
     }
@@ -220,5 +224,8 @@ mod tests {
         lost.peers[0].relay = Some(3);
         assert!(matches!(Invite::from_line(&lost.to_line()), Err(InviteError::Nonsense(_))));
         assert_eq!(Invite::from_line(&"busel1".repeat(4000)), Err(InviteError::TooLong));
+        let mut nowhere = invite();
+        nowhere.relays[0].addr = ":443".into();
+        assert!(matches!(Invite::from_line(&nowhere.to_line()), Err(InviteError::Nonsense(_))));
     }
 }

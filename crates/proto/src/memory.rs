@@ -57,7 +57,6 @@ struct Ways {
     p95: Option<Duration>,
     failures: f64,
     at: Tick,
-    last: Option<Failure>,
 }
 
 impl Memory {
@@ -71,7 +70,7 @@ impl Memory {
     /// one site is not held against the way to others.
     pub fn failed(&mut self, site: &HostName, route: Route, failure: &Failure, now: Tick) {
         if !failure.is_neutral() {
-            self.entry(site).ways[route as usize].failed(failure, now);
+            self.entry(site).ways[route as usize].failed(now);
         }
     }
 
@@ -101,12 +100,6 @@ impl Memory {
     /// Whether `route` failed for `site` so lately that it is not worth waiting for.
     pub fn is_broken(&self, site: &HostName, route: Route, now: Tick) -> bool {
         self.sites.get(site).is_some_and(|e| e.ways[route as usize].weight(now) >= BROKEN)
-    }
-
-    /// The last failure of `route` for `site`, while it still counts.
-    pub fn last_failure(&self, site: &HostName, route: Route, now: Tick) -> Option<&Failure> {
-        let way = &self.sites.get(site)?.ways[route as usize];
-        (way.weight(now) >= BROKEN).then_some(way.last.as_ref()).flatten()
     }
 
     /// Forgets everything: the device is on another network now.
@@ -160,13 +153,11 @@ impl Ways {
         self.median = percentile(50);
         self.p95 = percentile(95);
         self.failures = 0.0;
-        self.last = None;
         self.at = now;
     }
 
-    fn failed(&mut self, failure: &Failure, now: Tick) {
+    fn failed(&mut self, now: Tick) {
         self.failures = (self.weight(now) + 1.0).min(8.0);
-        self.last = Some(failure.clone());
         self.at = now;
     }
 
@@ -226,7 +217,6 @@ mod tests {
         let mut memory = Memory::default();
         memory.failed(&site(), Route::Direct, &Failure::Reset, Tick(0));
         assert_eq!(order(&memory, Tick(0) + HALF_LIFE + MS(1000)), WEB);
-        assert_eq!(memory.last_failure(&site(), Route::Direct, Tick(0)), Some(&Failure::Reset));
     }
 
     #[test]

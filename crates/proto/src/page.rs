@@ -95,10 +95,13 @@ impl PageUrl {
         &self.0[url::Position::BeforeHost..url::Position::AfterPort]
     }
 
-    /// This page over `https` on the default port; `self` if it is `https` already or names a port.
+    /// This page over `https` on the default port; `self` if it is `https` already or names a port,
+    /// or if the URL would be too long.
     pub fn upgraded(&self) -> Self {
         let mut url = self.0.clone();
-        if url.scheme() == "http" && url.port().is_none() && url.set_scheme("https").is_ok() {
+        let fits = url.as_str().len() < MAX_URL;
+        if fits && url.scheme() == "http" && url.port().is_none() && url.set_scheme("https").is_ok()
+        {
             return Self(url);
         }
         self.clone()
@@ -150,7 +153,8 @@ fn canonical(mut url: Url) -> Result<Url, PageError> {
 }
 
 /// Decodes escapes of unreserved characters (RFC 3986 §2.3) and writes the others in upper case.
-/// `%2E` stays: decoded, `/a/%2E%2E/b` would become another path.
+/// `%2E` stays: decoded, `/a/%2E%2E/b` would become another path. So does what would make an escape
+/// of a stray `%`: `%%34%31` is not `%41`.
 fn normal_escapes(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(bytes.len());
@@ -161,8 +165,9 @@ fn normal_escapes(text: &str) -> String {
         let code = rest.get(1..3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         // `from_str_radix` takes a sign; a sign is no hex digit.
         let code = code.filter(|_| rest.as_bytes()[1] != b'+');
+        let unreserved = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'~');
         match code {
-            Some(c) if c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'~') => {
+            Some(c) if unreserved(c) && !(c.is_ascii_hexdigit() && ends_in_stray(&out)) => {
                 out.push(char::from(c));
                 rest = &rest[3..];
             }
@@ -178,6 +183,16 @@ fn normal_escapes(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether text of whole escapes and stray `%` ends in a stray one, alone or with one hex digit.
+fn ends_in_stray(text: &str) -> bool {
+    let mut last = text.bytes().rev();
+    match last.next() {
+        Some(b'%') => true,
+        Some(c) => c.is_ascii_hexdigit() && last.next() == Some(b'%'),
+        None => false,
+    }
 }
 
 /// Which form of a page: what the canonical public request asked for besides the URL. Empty is the
@@ -201,7 +216,7 @@ impl Variant {
 }
 
 /// A host: a lower-case DNS name without trailing dot, or an IP address in its usual text form.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
 #[cbor(transparent)]
 pub struct HostName(#[n(0)] String);
 
@@ -210,6 +225,8 @@ impl HostName {
     pub fn parse(text: &str) -> Result<Self, PageError> {
         let text = text.trim_end_matches('.');
         match Host::parse(text) {
+            // A dot that was escaped, or an ideographic one, is only now seen to be one.
+            Ok(Host::Domain(name)) if name.ends_with('.') => Self::parse(&name),
             Ok(Host::Domain(name)) => Ok(Self(name)),
             Ok(Host::Ipv4(ip)) => Ok(Self(ip.to_string())),
             Ok(Host::Ipv6(ip)) => Ok(Self(ip.to_string())),
@@ -238,7 +255,7 @@ impl fmt::Display for HostName {
 }
 
 /// `example.org` for that host alone, `*.example.org` for it and all below it, `*` for every host.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
 #[cbor(transparent)]
 pub struct HostPattern(#[n(0)] String);
 
@@ -283,6 +300,24 @@ impl fmt::Display for HostPattern {
     }
 }
 
+macro_rules! decoded_canonical {
+    ($($name:ident),*) => {$(
+        /// Only the canonical form is read.
+        impl<'b, C> Decode<'b, C> for $name {
+            fn decode(
+                decoder: &mut minicbor::Decoder<'b>,
+                _: &mut C,
+            ) -> Result<Self, minicbor::decode::Error> {
+                let text = decoder.str()?;
+                Self::parse(text).ok().filter(|read| read.0 == text).ok_or_else(|| {
+                    minicbor::decode::Error::message("not a host in canonical form")
+                })
+            }
+        }
+    )*};
+}
+decoded_canonical!(HostName, HostPattern);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -303,6 +338,17 @@ mod tests {
             assert_eq!(canon(spelling), "https://news.example/a~b/%D0%BD?q=1");
         }
         assert_eq!(canon("http://навіны.бел"), "http://xn--80ae5ac4e2c.xn--90ais/");
+    }
+
+    #[test]
+    fn a_stray_percent_sign_makes_no_escape_of_what_follows() {
+        for text in ["/%%34%31", "/%4%31", "/a/%%32E%%32E/b", "/%%32%65/x", "/?%%34%31", "/100%"] {
+            let once = canon(&format!("https://h.example{text}"));
+            assert_eq!(canon(&once), once, "{text}");
+        }
+        assert_eq!(canon("https://h.example/%%34%31"), "https://h.example/%%341");
+        assert_ne!(canon("https://h.example/a/%%32E%%32E/b"), canon("https://h.example/b"));
+        assert_eq!(canon("https://h.example/%25%34%31"), "https://h.example/%2541");
     }
 
     #[test]
@@ -334,6 +380,35 @@ mod tests {
         assert_eq!(up("http://a.example/x?y"), "https://a.example/x?y");
         assert_eq!(up("http://a.example:8080/x"), "http://a.example:8080/x");
         assert_eq!(up("https://a.example/"), "https://a.example/");
+    }
+
+    #[test]
+    fn spellings_of_one_host_become_one() {
+        for spelling in ["News.Example.", "news.example。", "news.example%2E", "news.example%2e."]
+        {
+            assert_eq!(HostName::parse(spelling).unwrap().as_str(), "news.example", "{spelling}");
+        }
+        assert_eq!(HostName::parse("127.1%2e").unwrap().as_str(), "127.0.0.1");
+    }
+
+    #[test]
+    fn a_host_is_decoded_only_in_canonical_form() {
+        for (text, good) in [
+            ("news.example", true),
+            ("::1", true),
+            ("News.example", false),
+            ("news.example.", false),
+            ("news\0.example", false),
+            ("", false),
+        ] {
+            let bytes = crate::cbor::to_vec(&text.to_owned());
+            assert_eq!(minicbor::decode::<HostName>(&bytes).is_ok(), good, "{text:?}");
+            assert_eq!(minicbor::decode::<HostPattern>(&bytes).is_ok(), good, "{text:?}");
+        }
+        for pattern in ["*", "*.news.example"] {
+            let bytes = crate::cbor::to_vec(&HostPattern::parse(pattern).unwrap());
+            assert_eq!(minicbor::decode::<HostPattern>(&bytes).unwrap().as_str(), pattern);
+        }
     }
 
     #[test]

@@ -230,7 +230,9 @@ impl Race {
             Phase::Body => self.waiting_since.map(|since| since + self.stall()),
             Phase::Heads | Phase::Rescue | Phase::Over => None,
         };
-        running.chain(self.next_start).chain(self.stale_at).chain(stall).min()
+        // Once there is a winner, an old copy is not waited with any more.
+        let stale_at = self.stale_at.filter(|_| self.phase == Phase::Heads);
+        running.chain(self.next_start).chain(stale_at).chain(stall).min()
     }
 
     fn timeout(&mut self, now: Tick) {

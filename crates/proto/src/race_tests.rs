@@ -112,6 +112,19 @@ fn an_old_copy_found_on_the_way_is_the_last_resort() {
 }
 
 #[test]
+fn an_old_copy_found_while_a_body_is_rescued_wakes_nobody() {
+    let mut race = started(true, false);
+    race.handle(Input::Head(Direct), at(10));
+    race.handle(fail(Direct, Failure::CutOff), at(20));
+    race.handle(Input::Stale(Swarm), at(30));
+    drain(&mut race);
+    let late = at(40) + HEAD_LIMIT;
+    race.handle(Input::Timeout, late);
+    drain(&mut race);
+    assert!(next_wake(&mut race) > late, "it would be woken at once, again and again");
+}
+
+#[test]
 fn a_post_is_tried_again_only_if_no_byte_of_it_was_sent() {
     let mut race = started(false, false);
     assert_eq!(drain(&mut race), [Output::Start(Direct)]);

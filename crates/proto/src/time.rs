@@ -19,7 +19,9 @@ impl UnixTime {
 
     /// This time as the standard library's, for crates that want it.
     pub fn to_system(self) -> std::time::SystemTime {
-        std::time::UNIX_EPOCH + Duration::from_secs(self.0)
+        // Beyond what the system can count, the last moment before is as good.
+        let most = u64::try_from(i64::MAX / 2).expect("positive");
+        std::time::UNIX_EPOCH + Duration::from_secs(self.0.min(most))
     }
 }
 

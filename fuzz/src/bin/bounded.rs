@@ -140,23 +140,13 @@ impl Bench {
         }
         let own = self.name.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte));
         let mut dice = Dice(seed ^ own);
-        let (fixed, most) = (pool.len(), pool.len() + 64);
         while self.executed < runs && self.broken < MAX_BROKEN {
             let mut input = pool[dice.below(pool.len())].clone();
-            for _ in 0..1 + dice.below(4) {
+            for _ in 0..1 + dice.below(8) {
                 dice.mutate(&mut input, &pool);
             }
             input.truncate(MAX_INPUT);
             self.execute(&input)?;
-            // Some mutated inputs are mutated further; without coverage, chance says which.
-            if dice.below(16) == 0 {
-                if pool.len() < most {
-                    pool.push(input);
-                } else {
-                    let at = fixed + dice.below(most - fixed);
-                    pool[at] = input;
-                }
-            }
         }
         Ok(())
     }
@@ -250,7 +240,7 @@ impl Dice {
                 let at = self.below(input.len() + 1);
                 input.splice(at..at, copy);
             }
-            5 => input.truncate(at),
+            5 => input.truncate(input.len() - self.below(input.len().min(16) + 1)),
             6 => {
                 let other = &pool[self.below(pool.len())];
                 let tail = other.get(self.below(other.len() + 1)..).unwrap_or_default();

@@ -12,13 +12,18 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{config, data_dir, unlock};
-use crate::args::{Get, Setup};
+use crate::args::{Get, NodeFlags, Setup};
 use crate::screen::{self, note};
 
 pub(crate) async fn run(setup: &Setup, get: Get) -> anyhow::Result<ExitCode> {
     let url = PageUrl::parse(&get.url)?;
     let client = Client::of(&data_dir(setup)?);
     if client.is_running().await {
+        // They would be without effect, and some are there for the reader's safety.
+        anyhow::ensure!(
+            get.node == NodeFlags::default(),
+            "a node runs already, with settings of its own; end it (busel stop) to use others"
+        );
         return by_running(&client, url, &get).await;
     }
     let node = Node::start_with(config(setup, &get.node)?, unlock(setup)?).await?;

@@ -15,7 +15,7 @@ use busel_store::Store;
 
 use super::root::{create, decode, load};
 use super::up::{serve, start};
-use super::{config, data_dir, unlock};
+use super::{config, data_dir, told_to_end, unlock};
 use crate::args::{Injector, Setup};
 use crate::screen::line;
 
@@ -23,6 +23,7 @@ use crate::screen::line;
 const SUBKEY: &str = "injector-subkey";
 
 pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<ExitCode> {
+    let end = told_to_end();
     let mut config = config(setup, &injector.node)?;
     config.exposure = Exposure::Open;
     if injector.node.exit.is_none() {
@@ -47,7 +48,7 @@ pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<Exi
     };
     let _running = Running::start(&node, keys, settings);
     greet(&node, until.since(clock::now()).as_secs() / 86_400).await;
-    serve(node, control).await;
+    serve(node, control, end).await;
     Ok(ExitCode::SUCCESS)
 }
 

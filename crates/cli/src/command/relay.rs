@@ -23,6 +23,7 @@ struct Kept {
 }
 
 pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode> {
+    let end = told_to_end();
     let dir = data_dir(setup)?;
     std::fs::create_dir_all(&dir).with_context(|| format!("{}", dir.display()))?;
     let kept = kept(&dir.join("relay.json"), &relay)?;
@@ -40,7 +41,7 @@ pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode>
     line("Whoever has this invite can use it; to all others it is a web site:");
     let invite = Invite { relays: vec![server.ticket().clone()], ..Invite::default() };
     line(&invite.to_line());
-    told_to_end().await;
+    end.await;
     server.stop().await;
     Ok(ExitCode::SUCCESS)
 }

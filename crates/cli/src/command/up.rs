@@ -19,13 +19,14 @@ const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8118);
 
 pub(crate) async fn run(setup: &Setup, up: Up) -> anyhow::Result<ExitCode> {
+    let end = told_to_end();
     let mut config = config(setup, &up.node)?;
     config.http = up.listen.or(config.http).or(Some(LISTEN));
     let unlock = unlock(setup)?;
     let protected = matches!(unlock, Unlock::Passphrase(_));
     let (node, control) = start(setup, config, unlock).await?;
     greet(&node, protected);
-    serve(node, control).await;
+    serve(node, control, end).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -48,10 +49,10 @@ pub(crate) async fn start(
     }
 }
 
-/// Serves until the node is told to end, and ends it.
-pub(crate) async fn serve(node: Node, control: ControlServer) {
+/// Serves until the node is told to end, by `end` or over its socket, and ends it.
+pub(crate) async fn serve(node: Node, control: ControlServer, end: impl Future<Output = ()>) {
     tokio::select! {
-        () = told_to_end() => {}
+        () = end => {}
         () = node.stop_wanted() => {}
     }
     control.close().await;

@@ -53,6 +53,8 @@ impl Stage {
             Some(files) => Site::from_dir(files)?,
             None => Site::generated(1),
         });
+        let count = site.paths().count();
+        anyhow::ensure!(count >= 4, "the story needs a site of at least four files, not {count}");
         let ca = DemoCa::new()?;
         let ca_file = dir.path().join("ca.pem");
         std::fs::write(&ca_file, ca.cert_pem())?;

@@ -249,7 +249,8 @@ fn a_body_that_is_cut_is_an_error_to_curl() {
     let desk = Desk::set(false);
     for args in [&["/cut"][..], &["/cut-chunked"], &["/cut-chunked", "-0"], &["/cut", "-0"]] {
         let run = desk.curl(&[&[&*desk.odd(args[0])], &args[1..]].concat());
-        assert!(matches!(run.code, Some(18 | 56)), "{args:?}: {:?} {}", run.code, run.err);
+        // 18: the body is not whole; 56: reset; 52: the end came before the beginning had left.
+        assert!(matches!(run.code, Some(18 | 56 | 52)), "{args:?}: {:?} {}", run.code, run.err);
         assert!(run.bytes.len() <= SENT && SENT < PROMISED);
     }
 }

@@ -15,6 +15,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use busel_proto::failure::Failure;
 use busel_proto::invite::Invite;
@@ -37,6 +38,8 @@ use crate::request::{self, Body, Timeline, Unanswered, full};
 
 /// The socket's name in the node's directory.
 pub const SOCKET: &str = "control.sock";
+/// What is under way when the socket closes has this long to end.
+const GRACE: Duration = Duration::from_secs(1);
 /// The longest request.
 const MAX_REQUEST: usize = 64 * 1024;
 /// Fields that tell of the answer.
@@ -110,7 +113,8 @@ impl ControlServer {
     pub async fn close(self) {
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        // A program that has stopped reading must not keep the node from ending.
+        let _ = tokio::time::timeout(GRACE, self.tasks.wait()).await;
     }
 }
 

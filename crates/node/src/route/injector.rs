@@ -211,7 +211,7 @@ impl Sealed {
         let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(|_| Failure::CutOff)?;
         match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
             Answer::Open => {}
-            Answer::Declined { failure } => return Err(Failure::Declined(failure.to_string())),
+            Answer::Declined { failure } => return Err(Failure::declined(&failure)),
             Answer::Found { .. } | Answer::Nothing => {
                 return Err(Failure::Declined("it is no injector".into()));
             }

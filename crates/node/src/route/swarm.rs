@@ -102,7 +102,7 @@ async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
     let (snapshot, revocation) = match answer {
         Answer::Found { snapshot, revocation } => (snapshot, revocation),
         Answer::Nothing => return Err(Failure::NobodyHasIt),
-        Answer::Declined { failure } => return Err(Failure::Declined(failure.to_string())),
+        Answer::Declined { failure } => return Err(Failure::declined(&failure)),
         Answer::Open => return Err(Failure::Protocol("an unexpected answer".into())),
     };
     if let Some(revocation) = revocation {

@@ -20,6 +20,9 @@ const MAX_ASKED: usize = 4;
 
 /// Connects to `host` through the first exit that will.
 pub(crate) async fn open(node: &Node, host: &HostName, port: u16) -> Result<StreamIo, Failure> {
+    if is_local(host) {
+        return Err(Failure::NotAllowed("hosts of the own network are not told to others".into()));
+    }
     let mut why = Failure::NobodyKnown;
     for exit in node.exits().into_iter().take(MAX_ASKED) {
         let asked = tokio::time::timeout(ANSWER_LIMIT, ask(node, exit, host, port)).await;
@@ -31,6 +34,19 @@ pub(crate) async fn open(node: &Node, host: &HostName, port: u16) -> Result<Stre
     Err(why)
 }
 
+/// A host that only means something here: an address that is not public, a bare name, or a name
+/// under a domain kept for local use (RFC 6761, RFC 6762, RFC 7686, RFC 8375).
+fn is_local(host: &HostName) -> bool {
+    const LOCAL: [&str; 5] = [".local", ".localhost", ".internal", ".home.arpa", ".onion"];
+    match host.ip() {
+        Some(ip) => !busel_proto::network::is_public(ip),
+        None => {
+            let name = host.as_str();
+            !name.contains('.') || LOCAL.iter().any(|domain| name.ends_with(domain))
+        }
+    }
+}
+
 async fn ask(node: &Node, exit: PeerId, host: &HostName, port: u16) -> Result<StreamIo, Failure> {
     let opened = node.endpoint.open(&exit).await;
     let mut stream = opened.map_err(|_| Failure::Unreachable)?;
@@ -39,7 +55,7 @@ async fn ask(node: &Node, exit: PeerId, host: &HostName, port: u16) -> Result<St
     let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(|_| Failure::CutOff)?;
     match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
         Answer::Open => Ok(StreamIo(stream)),
-        Answer::Declined { failure } => Err(Failure::Declined(failure.to_string())),
+        Answer::Declined { failure } => Err(Failure::declined(&failure)),
         Answer::Found { .. } | Answer::Nothing => {
             Err(Failure::Protocol("an unexpected answer".into()))
         }
