@@ -187,7 +187,8 @@ impl Drive {
                 self.race.handle(Input::Timeout, clock.tick());
                 return true;
             }
-            () = winner.out.closed() => return false,
+            // A program that has all it wants may leave before the signature has come.
+            () = winner.out.closed(), if !winner.all_passed() => return false,
         };
         // A program that reads slowly is no stall: the route has done its part.
         if matches!(item, Some(Ok(_))) {
@@ -437,6 +438,11 @@ async fn alarm(clock: Clock, until: Option<Tick>) {
 }
 
 impl Winner {
+    /// Whether only the end, or the signature, of a body to be kept is missing.
+    fn all_passed(&self) -> bool {
+        self.saver.is_some() && self.end.is_some_and(|end| self.at >= end)
+    }
+
     async fn pass(&mut self, item: Option<Result<Item, Failure>>) -> Passed {
         match item {
             None if self.end.is_some_and(|end| self.at < end) => Passed::Broke(Failure::CutOff),

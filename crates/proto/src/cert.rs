@@ -140,7 +140,8 @@ pub enum Standing {
 pub struct TrustSet {
     roots: BTreeMap<PublicKey, TrustedRoot>,
     revoked: BTreeMap<PublicKey, (u64, BTreeMap<PublicKey, UnixTime>)>,
-    vouched: BTreeSet<Hash>,
+    /// Heads that a root vouches for: only for its own subkeys' ones.
+    vouched: BTreeSet<(PublicKey, Hash)>,
 }
 
 impl TrustSet {
@@ -182,7 +183,7 @@ impl TrustSet {
     pub fn vouch(&mut self, checkpoint: &Verified<Checkpoint>) {
         let ascending = checkpoint.heads.is_sorted();
         if checkpoint.v == 1 && ascending && self.roots.contains_key(&checkpoint.root) {
-            self.vouched.extend(checkpoint.heads.iter().copied());
+            self.vouched.extend(checkpoint.heads.iter().map(|head| (checkpoint.root, *head)));
         }
     }
 
@@ -196,8 +197,8 @@ impl TrustSet {
         }
     }
 
-    /// Whether a checkpoint lists this signed head.
-    pub fn is_vouched(&self, head: &Hash) -> bool {
-        self.vouched.contains(head)
+    /// Whether a checkpoint of `root` lists this signed head.
+    pub fn is_vouched(&self, root: &PublicKey, head: &Hash) -> bool {
+        self.vouched.contains(&(*root, *head))
     }
 }

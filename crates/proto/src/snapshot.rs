@@ -241,7 +241,7 @@ impl SignedSnapshot {
         }
         if let Standing::Revoked(at) = trust.standing(&cert.root, &cert.subkey)
             && received.is_none_or(|received| received >= at)
-            && !trust.is_vouched(&head.signed().hash())
+            && !trust.is_vouched(&cert.root, &head.signed().hash())
         {
             return Err(SnapshotError::Revoked);
         }

@@ -170,6 +170,14 @@ fn after_a_revocation_only_vouched_heads_stand() {
         assert_eq!(stored.is_ok(), good, "stored on day {day}");
     }
 
+    let other = SigningKey::from_bytes(&[9; 32]);
+    let (key, hosts) = (PublicKey::from(&other), vec![HostPattern::parse("*").unwrap()]);
+    world.trust.add(TrustedRoot { key, label: "Other".into(), hosts });
+    let foreign = Checkpoint { v: 1, root: key, heads: vec![honest.head.hash()] };
+    world.trust.vouch(&Signed::sign(&foreign, &other).verify().unwrap());
+    let got = world.verify(honest.clone(), PAGE);
+    assert_eq!(got.unwrap_err(), SnapshotError::Revoked, "a root vouches only for its own");
+
     let checkpoint =
         Checkpoint { v: 1, root: PublicKey::from(&world.root), heads: vec![honest.head.hash()] };
     world.trust.vouch(&Signed::sign(&checkpoint, &world.root).verify().unwrap());

@@ -54,7 +54,7 @@ impl Stage {
             None => Site::generated(1),
         });
         let count = site.paths().count();
-        anyhow::ensure!(count >= 4, "the story needs a site of at least four files, not {count}");
+        anyhow::ensure!(count >= 4, "the story needs a site of at least four pages, not {count}");
         let ca = DemoCa::new()?;
         let ca_file = dir.path().join("ca.pem");
         std::fs::write(&ca_file, ca.cert_pem())?;
