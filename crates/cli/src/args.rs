@@ -15,7 +15,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) setup: Setup,
     /// What to log to standard error: error, warn, info, debug or a filter
-    #[arg(long, global = true, env = "BUSEL_LOG", default_value = "error", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "BUSEL_LOG",
+        default_value = "error,iroh=off",
+        hide_env = true
+    )]
     pub(crate) log: String,
     #[command(subcommand)]
     pub(crate) command: Command,
