@@ -51,7 +51,7 @@ pub fn blob_window(data: &[u8]) {
 /// Junk under a root that is the hash of something else.
 fn junk(mut feed: Feed<'_>) {
     let (len, start, size) = (feed.below(1 << 41), feed.below(1 << 41), feed.below(1 << 19));
-    let (start, len) = if feed.byte() % 2 == 0 { (start, len) } else { (0, size) };
+    let (start, len) = if feed.byte().is_multiple_of(2) { (start, len) } else { (0, size) };
     let range = start..start.saturating_add(size);
     assert!(decode_window(Hash([7; 32]), len, range, feed.0).is_err(), "junk was taken");
 }
