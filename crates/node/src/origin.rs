@@ -139,8 +139,7 @@ impl Origin {
         // A server may close a kept connection just as a request is sent on it. A GET is made again,
         // once, on a connection of its own; what a filter did is not tried a second time.
         let safe = matches!(method, Method::GET | Method::HEAD) && !body.touched();
-        let closed =
-            |f: &Failed| f.sent && matches!(f.failure, Failure::Protocol(_) | Failure::CutOff);
+        let closed = |f: &Failed| f.sent && matches!(f.failure, Failure::Protocol(_));
         if safe && response.as_ref().is_err_and(closed) {
             response = once().await.map_err(|e| failed(&e, &body));
         }
