@@ -10,6 +10,7 @@ mod doh;
 mod nginx;
 mod page;
 mod scene;
+mod tls;
 
 pub use ca::{Ca, Certified};
 pub use curl::{Curl, Failure, Load};
@@ -18,3 +19,4 @@ pub use doh::Doh;
 pub use nginx::Nginx;
 pub use page::{PAGES, body};
 pub use scene::Scene;
+pub use tls::{Tls, trusting};

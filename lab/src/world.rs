@@ -123,9 +123,12 @@ impl World {
         );
         for host in &self.hosts {
             for (path, text) in host.logs().unwrap_or_default() {
-                let lines: Vec<&str> = text.lines().collect();
+                let lines: Vec<String> =
+                    text.lines().map(|line| line.chars().take(400).collect()).collect();
                 let tail = &lines[lines.len().saturating_sub(20)..];
-                eprintln!("== {}\n{}", path.display(), tail.join("\n"));
+                if !tail.is_empty() {
+                    eprintln!("== {}\n{}", path.display(), tail.join("\n"));
+                }
             }
         }
     }

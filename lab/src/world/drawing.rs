@@ -18,7 +18,7 @@ const SERVER: LinkSpec = LinkSpec::latency(Duration::from_millis(1));
 const TRUNK: LinkSpec = LinkSpec::latency(Duration::from_millis(1));
 /// From the border to the world.
 const ABROAD: LinkSpec = LinkSpec::latency(Duration::from_millis(10));
-/// Where a capture is asked for by whoever runs the test.
+/// The directory for captures of every test, each in one of its own, if whoever runs them wants any.
 const PCAP: &str = "BUSEL_LAB_PCAP";
 
 /// A plan of a world.
@@ -64,7 +64,7 @@ impl Drawing {
             resolvers: [None; Place::ALL.len()],
             trunks,
             seed: 1,
-            capture: std::env::var_os(PCAP).map(PathBuf::from),
+            capture: std::env::var_os(PCAP).map(|dir| PathBuf::from(dir).join(test_name())),
         }
     }
 
@@ -206,6 +206,11 @@ impl Plan {
             }
         }
     }
+}
+
+/// The test that runs, as the name of a directory.
+fn test_name() -> String {
+    std::thread::current().name().unwrap_or("world").replace("::", ".")
 }
 
 fn parsed(v4: &str) -> Ipv4Addr {
