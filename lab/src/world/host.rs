@@ -17,6 +17,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{Launch, system};
 use crate::middlebox::Shared;
@@ -132,6 +133,15 @@ impl Host {
         let socket = self.enter(move || UdpSocket::bind(any(port)))?;
         socket.set_nonblocking(true)?;
         Ok(socket)
+    }
+
+    /// A connection from here, for servers that run in [`super::World::tasks`] and ask others in turn.
+    pub async fn dial(&self, to: SocketAddr) -> std::io::Result<TcpStream> {
+        let socket = self.enter(move || match to {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        });
+        socket?.connect(to).await
     }
 
     /// Power loss: its line goes dead, and then all its processes end, so that nobody hears a last
