@@ -13,10 +13,12 @@
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`race`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
+//! * what stands in the way: [`doctor`]
 
 pub mod blob;
 pub mod cbor;
 pub mod cert;
+pub mod doctor;
 pub mod evict;
 pub mod failure;
 pub mod flight;
