@@ -39,6 +39,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Invite => command::invite::run(&setup).await,
         Command::Join(join) => command::join::run(&setup, join).await,
         Command::Status(status) => command::status::run(&setup, status).await,
+        Command::Doctor(doctor) => command::doctor::run(&setup, doctor).await,
         Command::Stop => command::stop::run(&setup).await,
         Command::Completions { shell } => command::generate::completions(shell),
         Command::Man => command::generate::man(),

@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 mod decode;
+pub mod doctor;
 pub mod door;
 mod drive;
 mod fetch;

@@ -109,7 +109,8 @@ fn forbidden() -> Failure {
     Failure::NotAllowed("the address is not on the public internet".into())
 }
 
-fn build(dns: &Dns, roots: &Arc<rustls::RootCertStore>) -> Option<TokioResolver> {
+/// A resolver, or nothing where the system's settings can't be read.
+pub(crate) fn build(dns: &Dns, roots: &Arc<rustls::RootCertStore>) -> Option<TokioResolver> {
     let provider = TokioRuntimeProvider::default();
     let mut builder = match dns {
         Dns::System => TokioResolver::builder(provider).ok()?,

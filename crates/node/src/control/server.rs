@@ -6,9 +6,12 @@
 //! | `POST /v1/get` with [`Get`] | the page, with `Busel-*` fields, and its timeline as a trailer |
 //! | `POST /v1/invite` | [`Line`] |
 //! | `POST /v1/join` with [`Join`] | [`super::Joined`] |
+//! | `POST /v1/doctor` with [`Doctor`] | a [`Heard`] a line, the last one the report |
 //! | `POST /v1/stop` | nothing |
 //!
 //! An error is `{"error": …}`, or [`Problem`] for a page that can't be had.
+
+mod examination;
 
 use std::convert::Infallible;
 use std::io;
@@ -34,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{Control, ControlError, lines};
+use crate::doctor::{Progress, Report};
 use crate::request::{self, Body, Timeline, Unanswered, full};
 
 /// The socket's name in the node's directory.
@@ -70,6 +74,29 @@ pub struct Join {
     pub invite: String,
     /// Whether its roots and sites were confirmed.
     pub trust: bool,
+}
+
+/// Asks for an examination.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Doctor {
+    /// Pages.
+    pub urls: Vec<String>,
+    /// Pages in the home country.
+    pub home: Vec<String>,
+    /// Whether guarded sites are asked too.
+    pub guarded: bool,
+}
+
+/// What is heard of an examination.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Heard {
+    /// How it goes.
+    Progress(Progress),
+    /// What was found; nothing comes after it.
+    Report(Report),
+    /// It could not be made; nothing comes after it.
+    Error(String),
 }
 
 /// A page that can't be had.
@@ -142,7 +169,7 @@ async fn accept(
         tasks.spawn(async move {
             let service = service_fn(move |request| {
                 let control = control.clone();
-                async move { Ok::<_, Infallible>(answer(&*control, request).await) }
+                async move { Ok::<_, Infallible>(answer(control, request).await) }
             });
             let serve = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
@@ -161,7 +188,7 @@ async fn accept(
     }
 }
 
-async fn answer(control: &dyn Control, request: Request<Incoming>) -> Response<Body> {
+async fn answer(control: Arc<dyn Control>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, MAX_REQUEST).collect().await {
         Ok(body) => body.to_bytes(),
@@ -169,11 +196,12 @@ async fn answer(control: &dyn Control, request: Request<Incoming>) -> Response<B
     };
     match (&parts.method, parts.uri.path()) {
         (&Method::GET, "/v1/status") => json(control.status().await),
-        (&Method::POST, "/v1/get") => get(control, &body).await,
+        (&Method::POST, "/v1/get") => get(&*control, &body).await,
         (&Method::POST, "/v1/invite") => {
             json(control.invite().await.map(|invite| Line { invite: invite.to_line() }))
         }
-        (&Method::POST, "/v1/join") => join(control, &body).await,
+        (&Method::POST, "/v1/join") => join(&*control, &body).await,
+        (&Method::POST, "/v1/doctor") => examination::answer(control, &body),
         (&Method::POST, "/v1/stop") => json(control.stop().await),
         _ => failed(StatusCode::NOT_FOUND, "no such request"),
     }
