@@ -127,25 +127,33 @@ impl Origin {
             failure: Failure::Protocol("the address is no HTTP address".into()),
             sent: false,
         })?;
-        let once = || {
-            let mut request = Request::new(body.clone());
-            *request.method_mut() = method.clone();
-            *request.uri_mut() = uri.clone();
-            *request.version_mut() = Version::HTTP_11;
-            *request.headers_mut() = headers.clone();
-            self.client.request(request)
-        };
-        let mut response = once().await.map_err(|e| failed(&e, &body));
         // A server may close a kept connection just as a request is sent on it. A GET is made again,
         // once, on a connection of its own; what a filter did is not tried a second time.
         let safe = matches!(method, Method::GET | Method::HEAD) && !body.touched();
+        let again = safe.then(|| request(&method, &uri, headers.clone(), body.clone()));
+        let sent = self.client.request(request(&method, &uri, headers, body.clone())).await;
+        let mut response = sent.map_err(|e| failed(&e, &body));
         let closed = |f: &Failed| f.sent && matches!(f.failure, Failure::Protocol(_));
-        if safe && response.as_ref().is_err_and(closed) {
-            response = once().await.map_err(|e| failed(&e, &body));
+        if let (Some(again), true) = (again, response.as_ref().is_err_and(closed)) {
+            response = self.client.request(again).await.map_err(|e| failed(&e, &body));
         }
         let response = response?;
         Ok(response.map(|body| body.map_err(|e| of_hyper(&e)).boxed_unsync()))
     }
+}
+
+fn request(
+    method: &Method,
+    uri: &Uri,
+    headers: HeaderMap,
+    body: RequestBody,
+) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri.clone();
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    request
 }
 
 fn failed(error: &ClientError, body: &RequestBody) -> Failed {
