@@ -13,10 +13,11 @@ use busel_net::frame;
 use busel_proto::blob;
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, SnapshotKey};
-use busel_proto::message::{self, Answer, Ask, MAX_FRAME};
+use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_proto::page::HostName;
 use busel_store::BlobReader;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt};
 use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::sync::Semaphore;
 use tracing::debug;
@@ -30,6 +31,8 @@ use crate::origin::StreamIo;
 const MAX_SERVED: usize = 1024;
 /// Connections served at once.
 const MAX_CONNECTIONS: usize = 1024;
+/// Windows of a body that are read before the one being sent has gone.
+const READ_AHEAD: usize = 2;
 /// A peer has this long to say what it wants.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// A peer that takes no bytes for this long is dropped.
@@ -152,26 +155,27 @@ async fn blob(
     }
 }
 
-/// Sends an answer and the windows of a range. The next window is read while one is being sent.
+/// Sends an answer and the windows of a range. The next windows are read while one is being sent.
 async fn send_windows(
     mut stream: Stream,
     answer: &Answer,
     reader: BlobReader,
     range: Range<u64>,
 ) -> Result<(), Failure> {
-    let read = |at: u64| {
-        let window = blob::window_after(range.start, at, range.end);
-        let reader = reader.clone();
-        // The last window of a range ends at a whole group, so that it can be proven.
-        let whole = window.map(|w| w.start..w.end.next_multiple_of(blob::GROUP).min(reader.len()));
-        whole.map(|window| (window.end, tokio::task::spawn_blocking(move || reader.window(window))))
-    };
-    let mut next = read(range.start);
     write(&mut stream, &answer.to_frame()).await?;
-    while let Some((end, reading)) = next {
-        let encoded = reading.await.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
-        next = read(end);
-        write(&mut stream, &message::frame(&encoded)).await?;
+    let after = |at: u64| blob::window_after(range.start, at, range.end);
+    let windows = std::iter::successors(after(range.start), |window| after(window.end));
+    let mut read = stream::iter(windows)
+        .map(|window| {
+            let reader = reader.clone();
+            // The last window of a range ends at a whole group, so that it can be proven.
+            let whole = window.start..window.end.next_multiple_of(blob::GROUP).min(reader.len());
+            tokio::task::spawn_blocking(move || reader.window(whole))
+        })
+        .buffered(READ_AHEAD);
+    while let Some(window) = read.next().await {
+        let encoded = window.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
+        within_limit(frame::write(&mut stream.send, encoded.into())).await?;
     }
     finish(stream);
     Ok(())
@@ -214,7 +218,11 @@ async fn say(mut stream: Stream, answer: &Answer) -> Result<(), Failure> {
 }
 
 async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
-    match tokio::time::timeout(WRITE_LIMIT, stream.send.write_all(bytes)).await {
+    within_limit(stream.send.write_all(bytes)).await
+}
+
+async fn within_limit<E>(writing: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
+    match tokio::time::timeout(WRITE_LIMIT, writing).await {
         Err(_) => Err(Failure::Stalled),
         Ok(Err(_)) => Err(Failure::CutOff),
         Ok(Ok(())) => Ok(()),
