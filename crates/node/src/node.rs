@@ -60,6 +60,9 @@ pub struct Inner {
     pub(crate) endpoint: Endpoint,
     pub(crate) joined: Joined,
     pub(crate) own: Own,
+    /// As `own` and `direct`, where somebody else says where to.
+    pub(crate) lent: Own,
+    lent_origin: Origin,
     pub(crate) direct: Origin,
     pub(crate) tunnelled: Origin,
     pub(crate) hot: Hot,
@@ -136,10 +139,12 @@ impl Node {
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
             let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
-            let names = Names::new(&config.dns, &config.connect_to, reach, guarded, &roots);
-            let own = Own { names: Arc::new(names), dialer };
+            let names = Names::new(&config, reach, guarded, &roots, &dialer);
+            let own = Own { names: Arc::new(names), dialer, for_others: false };
+            let lent = Own { for_others: true, ..own.clone() };
             Inner {
                 direct: Origin::new(Arc::new(own.clone()), roots.clone()),
+                lent_origin: Origin::new(Arc::new(lent.clone()), roots.clone()),
                 tunnelled: Origin::new(Arc::new(ByTunnel(weak.clone())), roots),
                 wires: wires.all.iter().map(|wire| wire.name()).collect(),
                 relay_wire: wires.relay,
@@ -148,6 +153,7 @@ impl Node {
                 endpoint,
                 joined,
                 own,
+                lent,
                 hot: Hot::default(),
                 clock: Clock::start(),
                 stop: CancellationToken::new(),
@@ -235,9 +241,10 @@ impl Node {
         &self.joined
     }
 
-    /// The client by which it asks origins directly.
+    /// The client by which it asks origins for others. Beyond what its owner may do, each address is
+    /// judged before it is connected to, by whatever way: see `allow_net`.
     pub fn origin(&self) -> &Origin {
-        &self.direct
+        &self.lent_origin
     }
 
     /// Where its HTTP proxy listens.

@@ -182,7 +182,7 @@ async fn tunnel(node: &Node, stream: Stream, host: HostName, port: u16) -> Resul
         let why = "its owner does not let others connect there".to_owned();
         return decline(stream, Failure::NotAllowed(why)).await;
     }
-    let mut server = match node.own.dial(&host, port).await {
+    let mut server = match node.lent.dial(&host, port).await {
         Ok(server) => server,
         Err(failure) => return decline(stream, failure).await,
     };

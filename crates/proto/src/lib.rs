@@ -11,7 +11,7 @@
 //!
 //! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
-//! * choosing: [`failure`], [`memory`], [`race`], [`evict`]
+//! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
 
 pub mod blob;
@@ -19,10 +19,12 @@ pub mod cbor;
 pub mod cert;
 pub mod evict;
 pub mod failure;
+pub mod favour;
 pub mod flight;
 pub mod freshness;
 pub mod id;
 pub mod invite;
+pub mod lookup;
 pub mod memory;
 pub mod message;
 pub mod network;
