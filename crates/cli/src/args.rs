@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Invite,
     /// Join an invite
     Join(Join),
+    /// Take the word of a root: keys that it takes back, or copies that it vouches for
+    Heed(Heed),
     /// Say how the running node stands
     Status(Status),
     /// End the running node
@@ -258,6 +260,12 @@ pub(crate) struct Join {
     /// Take the ways, trust nothing
     #[arg(long, conflicts_with = "trust")]
     pub(crate) no_trust: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Heed {
+    /// What `busel root revoke` printed, or the file that holds it
+    pub(crate) word: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -38,6 +38,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Relay(relay) => command::relay::run(&setup, relay).await,
         Command::Invite => command::invite::run(&setup).await,
         Command::Join(join) => command::join::run(&setup, join).await,
+        Command::Heed(heed) => command::heed::run(&setup, heed).await,
         Command::Status(status) => command::status::run(&setup, status).await,
         Command::Stop => command::stop::run(&setup).await,
         Command::Completions { shell } => command::generate::completions(shell),

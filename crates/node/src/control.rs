@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Exposure;
+use crate::joined;
 use crate::node::Node;
 use crate::request::{Request, Response, Timeline, Unanswered};
 
@@ -30,6 +31,9 @@ pub trait Control: Send + Sync {
 
     /// Joins an invite. `trust`: its roots and sites were confirmed.
     fn join(&self, invite: Invite, trust: bool) -> BoxFuture<'_, Result<Joined, ControlError>>;
+
+    /// Heeds the word of a root, a revocation or a checkpoint, as `busel root` prints it.
+    fn heed(&self, word: Vec<u8>) -> BoxFuture<'_, Result<Heard, ControlError>>;
 
     /// Ends the node.
     fn stop(&self) -> BoxFuture<'_, Result<(), ControlError>>;
@@ -118,6 +122,21 @@ pub struct Joined {
     pub sites: usize,
 }
 
+/// What the word of a root brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Subkeys that are believed no longer.
+    pub revoked: usize,
+    /// Copies that stay valid though their key may be taken back.
+    pub vouched: usize,
+}
+
+impl From<joined::Heard> for Heard {
+    fn from(heard: joined::Heard) -> Self {
+        Self { revoked: heard.revoked, vouched: heard.vouched }
+    }
+}
+
 /// One line of a race's timeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
@@ -202,6 +221,14 @@ impl Control for Node {
                 unconfirmed: report.unconfirmed,
                 sites: report.sites,
             })
+        })
+    }
+
+    fn heed(&self, word: Vec<u8>) -> BoxFuture<'_, Result<Heard, ControlError>> {
+        Box::pin(async move {
+            let failed = |e: joined::HeedError| ControlError::Failed(e.to_string());
+            let word = joined::Word::from_bytes(&word).map_err(failed)?;
+            Ok(Self::heed(self, word).await.map_err(failed)?.into())
         })
     }
 

@@ -34,7 +34,7 @@ use crate::config::{Config, ConfigError, Exposure};
 use crate::door::http::{Behind, DoorConfig, DoorError, HttpDoor};
 use crate::fetch;
 use crate::hot::Hot;
-use crate::joined::{JoinError, JoinReport, Joined};
+use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
 use crate::origin::{self, Origin, Own};
 use crate::request::{Request, Response, Unanswered};
 use crate::resolve::Names;
@@ -127,6 +127,8 @@ impl Node {
         config.check()?;
         let options = busel_store::Options { dir: config.dir.clone(), unlock, quota: config.quota };
         let store = blocking(move || Store::open(options)).await?;
+        // What is read while it is quiet is marked so, and not served when it is open one day.
+        store.share(config.exposure == Exposure::Open);
         let joined = Joined::load(store.clone(), config.site_list()?)?;
         let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
         let wires = Wires::start(&config, &dialer, &joined.invites()).await?;
@@ -291,14 +293,18 @@ impl Node {
 
     /// Takes a revocation that came with content.
     pub async fn revoked(&self, revocation: Signed<Revocation>) {
-        let node = self.clone();
-        let taken =
-            tokio::task::spawn_blocking(move || node.joined.revoke(&revocation, clock::now()));
-        match taken.await {
-            Ok(Ok(true)) => self.hot.clear(),
-            Ok(Ok(false)) | Err(_) => {}
-            Ok(Err(error)) => debug!(%error, "a revocation was not kept"),
+        let Ok(revocation) = revocation.verify() else { return };
+        if let Err(error) = self.heed(Word::Revocation(Box::new(revocation))).await {
+            debug!(%error, "a revocation that came with a copy was not heeded");
         }
+    }
+
+    /// Heeds the word of a root: a revocation or a checkpoint.
+    pub async fn heed(&self, word: Word) -> Result<Heard, HeedError> {
+        let node = self.clone();
+        let heard = blocking(move || node.joined.heed(word, clock::now())).await?;
+        self.hot.clear();
+        Ok(heard)
     }
 
     pub(crate) fn upgrade(weak: &Weak<Inner>) -> Option<Self> {

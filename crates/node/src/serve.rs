@@ -117,7 +117,7 @@ async fn fetch(
     }
     let store = node.store.clone();
     let found = tokio::task::spawn_blocking(move || {
-        let stored = store.find(&key).ok()??;
+        let stored = store.find(&key).ok()?.filter(|stored| stored.shared)?;
         let reader = store.reader(&stored.root).ok()??;
         store.touch(&key, clock::now());
         Some((stored, reader))
@@ -145,7 +145,11 @@ async fn blob(
         return say(stream, &Answer::Nothing).await;
     }
     let store = node.store.clone();
-    let reader = tokio::task::spawn_blocking(move || store.reader(&root).ok().flatten()).await;
+    let reader = tokio::task::spawn_blocking(move || {
+        let shared = store.has_shared_blob(&root).unwrap_or(false);
+        shared.then(|| store.reader(&root).ok().flatten()).flatten()
+    })
+    .await;
     match reader.ok().flatten().filter(|reader| reader.len() == len) {
         Some(reader) => send_windows(stream, &Answer::Open, reader, range).await,
         None => say(stream, &Answer::Nothing).await,

@@ -6,6 +6,7 @@
 mod attacks;
 mod coalesce;
 mod double_post;
+mod heed;
 mod limits;
 mod main_flow;
 mod names;
