@@ -6,6 +6,7 @@ pub mod client;
 pub mod server;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use busel_proto::invite::{Invite, PeerTicket};
 use busel_proto::page::PageUrl;
@@ -18,6 +19,9 @@ use crate::joined;
 use crate::node::Node;
 use crate::request::{Request, Response, Timeline, Unanswered};
 
+/// A relay is waited for this long before an invite is made without one.
+const RELAY_LIMIT: Duration = Duration::from_secs(15);
+
 /// What the faces can ask of a node.
 pub trait Control: Send + Sync {
     /// How it stands.
@@ -26,7 +30,9 @@ pub trait Control: Send + Sync {
     /// Gets a page by whatever way works.
     fn get(&self, url: PageUrl) -> BoxFuture<'_, Result<Response, ControlError>>;
 
-    /// Makes an invite for a friend: how to reach this node and what it trusts.
+    /// Makes an invite for a friend: how to reach this node and what it trusts. An open node waits a
+    /// while for its relay; if it is still not at one, and is reached in no other way, the invite does
+    /// not name the node.
     fn invite(&self) -> BoxFuture<'_, Result<Invite, ControlError>>;
 
     /// Joins an invite. `trust`: its roots and sites were confirmed.
@@ -207,7 +213,14 @@ impl Control for Node {
     }
 
     fn invite(&self) -> BoxFuture<'_, Result<Invite, ControlError>> {
-        Box::pin(async move { Ok(make_invite(self)) })
+        Box::pin(async move {
+            // An open node's invite names the relay that it keeps to; right after the start there is
+            // none yet.
+            if self.config().exposure == Exposure::Open && knows_a_relay(self) {
+                let _ = tokio::time::timeout(RELAY_LIMIT, at_its_relay(self)).await;
+            }
+            Ok(make_invite(self))
+        })
     }
 
     fn join(&self, invite: Invite, trust: bool) -> BoxFuture<'_, Result<Joined, ControlError>> {
@@ -240,6 +253,17 @@ impl Control for Node {
     }
 }
 
+fn knows_a_relay(node: &Node) -> bool {
+    node.joined().invites().iter().any(|invite| !invite.relays.is_empty())
+}
+
+async fn at_its_relay(node: &Node) {
+    const PAUSE: Duration = Duration::from_millis(20);
+    while node.endpoint().home_relay().is_none() {
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 /// What this node can give to a friend: its relays, itself if it is open, the injectors and roots
 /// it trusts and their sites. Nothing in it is about whom it is for.
 fn make_invite(node: &Node) -> Invite {
@@ -266,14 +290,17 @@ fn make_invite(node: &Node) -> Invite {
     }
     if node.config().exposure == Exposure::Open {
         let home = node.endpoint().home_relay();
-        peers.push(PeerTicket {
-            peer: node.id(),
-            relay: relay_of(home.as_ref()),
-            addrs: node.plain_addrs().iter().map(ToString::to_string).collect(),
-        });
+        let relay = relay_of(home.as_ref());
+        let addrs: Vec<_> = node.plain_addrs().iter().map(ToString::to_string).collect();
+        if relay.is_some() || !addrs.is_empty() {
+            peers.push(PeerTicket { peer: node.id(), relay, addrs });
+        }
     }
     invite.peers = peers;
     invite.roots = view.trust.roots().cloned().collect();
+    for root in &mut invite.roots {
+        root.hosts.retain(|hosts| !hosts.is_wide());
+    }
     invite.injectors = view
         .injectors
         .iter()
@@ -283,6 +310,7 @@ fn make_invite(node: &Node) -> Invite {
         })
         .chain(node.own_ticket())
         .collect();
-    invite.sites = view.sites.iter().cloned().collect();
+    // What its owner lists for himself alone is nothing to invite others to.
+    invite.sites = view.sites.iter().filter(|site| !site.hosts.is_wide()).cloned().collect();
     invite
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use busel_proto::cbor;
 use busel_proto::cert::{Revocation, SubkeyCert, TrustSet, TrustedRoot};
 use busel_proto::id::{Hash, PeerId, PublicKey};
-use busel_proto::invite::Invite;
+use busel_proto::invite::{Invite, InviteError};
 use busel_proto::page::HostName;
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::{Site, SiteList};
@@ -79,6 +79,9 @@ struct Kept {
 /// Why an invite was not joined.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
+    /// It says what no invite may.
+    #[error(transparent)]
+    Invite(#[from] InviteError),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] WriteError),
@@ -137,6 +140,7 @@ impl Joined {
     /// Joins `invite`. What it helps to reach is taken at once; its roots and sites only if
     /// `trusted`, the reader's word that they were confirmed.
     pub fn join(&self, invite: &Invite, trusted: bool) -> Result<JoinReport, JoinError> {
+        invite.check()?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.read().invites.iter().map(|kept| kept.place + 1).max().unwrap_or(1);
         let kept = Kept { invite: invite.clone(), trusted, place };

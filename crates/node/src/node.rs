@@ -15,6 +15,7 @@ use busel_net::wire::relay::Relay;
 use busel_net::wire::{Contact, Wire};
 use busel_proto::cert::Revocation;
 use busel_proto::failure::Route;
+use busel_proto::favour::Favour;
 use busel_proto::id::PeerId;
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket};
 use busel_proto::memory::{Memory, Step};
@@ -70,6 +71,8 @@ pub struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     memory: Mutex<Memory>,
+    /// How other nodes did lately.
+    favour: Mutex<Favour<PeerId>>,
     injector: OnceLock<(Arc<dyn Inject>, InjectorTicket)>,
     wants_stop: CancellationToken,
     door: Mutex<Option<HttpDoor>>,
@@ -161,6 +164,7 @@ impl Node {
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
                 memory: Mutex::default(),
+                favour: Mutex::default(),
                 injector: OnceLock::new(),
                 wants_stop: CancellationToken::new(),
                 door: Mutex::default(),
@@ -208,7 +212,10 @@ impl Node {
             self.endpoint.add_relay(relay).await;
         }
         for contact in contacts(invite) {
-            self.endpoint.learn(contact).await;
+            match trusted {
+                true => self.endpoint.learn(contact).await,
+                false => self.endpoint.hear_of(contact).await,
+            }
         }
         Ok(report)
     }
@@ -352,21 +359,32 @@ impl Inner {
         direct.into_iter().chain([Route::Tunnel]).collect()
     }
 
-    /// Peers to ask for copies: those we are connected to first.
-    pub(crate) fn peers_to_ask(&self) -> Vec<PeerId> {
-        let connected = self.endpoint.connected();
+    /// At most `most` peers to ask for copies: those we are connected to first, and of all those first
+    /// that lately had what was wanted.
+    pub(crate) fn peers_to_ask(&self, most: usize) -> Vec<PeerId> {
         let injectors: Vec<_> =
             self.joined.view().injectors.iter().map(|injector| injector.peer).collect();
+        let mut near = self.endpoint.connected();
+        near.retain(|peer| !injectors.contains(peer));
         let known = self.endpoint.contacts().into_iter().map(|contact| contact.peer);
-        let others: Vec<_> = known.filter(|peer| !connected.contains(peer)).collect();
-        let asked = connected.into_iter().chain(others);
-        asked.filter(|peer| !injectors.contains(peer)).collect()
+        let far = known.filter(|peer| !near.contains(peer) && !injectors.contains(peer)).collect();
+        self.favour().choose_near(near, far, most, rand::random(), self.clock.tick())
     }
 
     /// Nodes to tunnel through: injectors, whose operators expect it. Other nodes are not told which
     /// hosts their neighbours want.
     pub(crate) fn exits(&self) -> Vec<PeerId> {
-        self.joined.view().injectors.iter().map(|injector| injector.peer).collect()
+        let mut exits = Vec::new();
+        for injector in &self.joined.view().injectors {
+            if !exits.contains(&injector.peer) {
+                exits.push(injector.peer);
+            }
+        }
+        self.favour().order(exits, self.clock.tick())
+    }
+
+    pub(crate) fn favour(&self) -> MutexGuard<'_, Favour<PeerId>> {
+        lock(&self.favour)
     }
 
     pub(crate) fn injector(&self) -> Option<Arc<dyn Inject>> {
@@ -426,8 +444,9 @@ fn finders(store: &Store, joined: &Joined) -> Result<Vec<Arc<dyn Finder>>, ReadE
         // Saved nodes are hints; if one is lost, the next good one is saved again.
         tokio::task::spawn_blocking(move || store.set(SAVED, &bytes));
     });
-    let invited = Invited::new(&joined.invites());
-    Ok(vec![Arc::new(invited), Arc::new(Saved::new(&kept, keep))])
+    let confirmed = Invited::confirmed(&joined.invites_that_are(true));
+    let others = Invited::new(&joined.invites_that_are(false));
+    Ok(vec![Arc::new(confirmed), Arc::new(others), Arc::new(Saved::new(&kept, keep))])
 }
 
 /// An open node keeps its identity; a quiet one has a new one each start.

@@ -119,6 +119,22 @@ impl<K: Ord + Clone> Favour<K> {
         ranked.into_iter().chain(rest).take(most).map(|r| r.3).collect()
     }
 
+    /// As [`Favour::choose`] out of two lists: first those `near`, which cost least to ask, but at least
+    /// a quarter of the places go to the others.
+    pub fn choose_near(
+        &self,
+        near: Vec<K>,
+        far: Vec<K>,
+        most: usize,
+        seed: [u8; 32],
+        now: Tick,
+    ) -> Vec<K> {
+        let places = most.saturating_sub(near.len()).max(most / 4).min(far.len());
+        let mut chosen = self.choose(near, most - places, seed, now);
+        chosen.extend(self.choose(far, places, seed, now));
+        chosen
+    }
+
     fn worked_at(&self, key: &K) -> Option<Tick> {
         self.seen.get(key).and_then(|seen| seen.worked_at)
     }
@@ -197,6 +213,18 @@ mod tests {
         assert!(others.len() > 30, "in time all others have their chance: {others:?}");
         let same = |seed| favour.choose(all.clone(), 16, [seed; 32], Tick(100));
         assert_eq!(same(7), same(7), "the seed decides");
+    }
+
+    #[test]
+    fn those_near_are_asked_first_and_others_all_the_same() {
+        let favour = Favour::<u32>::default();
+        let lists = |near: u32, far: u32| ((0..near).collect(), (100..100 + far).collect());
+        for (near, far, expected) in [(20, 50, (12, 4)), (1, 50, (1, 15)), (20, 2, (14, 2))] {
+            let (near, far) = lists(near, far);
+            let chosen = favour.choose_near(near, far, 16, [3; 32], Tick(0));
+            let first = chosen.iter().take_while(|n| **n < 100).count();
+            assert_eq!((first, chosen.len() - first), expected);
+        }
     }
 
     #[test]

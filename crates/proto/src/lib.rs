@@ -11,7 +11,8 @@
 //!
 //! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
-//! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`], [`evict`]
+//! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
+//!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
 
 pub mod blob;
@@ -35,4 +36,5 @@ pub mod shape;
 pub mod signed;
 pub mod sites;
 pub mod snapshot;
+pub mod stagger;
 pub mod time;

@@ -219,6 +219,11 @@ async fn join(control: &dyn Control, body: &Bytes) -> Response<Body> {
 fn page(response: request::Response) -> Response<Body> {
     let request::Response { status, mut headers, body, route, authority, age, stale, timeline } =
         response;
+    // What a site says under these names is not ours.
+    let forged = headers.keys().filter(|name| name.as_str().starts_with("busel-")).cloned();
+    for name in forged.collect::<Vec<_>>() {
+        headers.remove(name);
+    }
     headers.insert(ROUTE, HeaderValue::from_static(route.name()));
     if let Ok(authority) = serde_json::to_string(&Told::from(&authority))
         && let Ok(authority) = HeaderValue::from_str(&authority)
@@ -234,7 +239,11 @@ fn page(response: request::Response) -> Response<Body> {
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::TRAILER, HeaderValue::from_static("busel-timeline"));
     let end = futures_util::stream::once(async move { Ok(Frame::trailers(trailer(&timeline))) });
-    let frames = http_body_util::BodyStream::new(body).chain(end);
+    let data = |frame: Result<Frame<Bytes>, Failure>| {
+        // Nor is what it says after the page.
+        std::future::ready(frame.map(|frame| frame.into_data().ok().map(Frame::data)).transpose())
+    };
+    let frames = http_body_util::BodyStream::new(body).filter_map(data).chain(end);
     let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
