@@ -114,7 +114,7 @@ fn a_key_that_is_taken_back_by_hand_is_believed_for_what_came_before_only() {
     // Times are kept in whole seconds, and what came in the same one counts as later.
     std::thread::sleep(Duration::from_millis(1100));
 
-    people.injector.kill();
+    assert!(people.injector.terminate().success());
     let at = people.data("injector");
     let request = line(run(&at, &["injector", "--hosts", HOST, "--request"]).ok());
     let key = CertRequest::from_line(&request).unwrap().subkey.to_string();
