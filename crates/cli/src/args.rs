@@ -14,15 +14,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) setup: Setup,
-    /// What to log to standard error: error, warn, info, debug or a filter
-    #[arg(
-        long,
-        global = true,
-        env = "BUSEL_LOG",
-        default_value = "error,iroh=off",
-        hide_env = true
-    )]
+    /// What to log to standard error: off, error, warn, info, debug, trace or a filter; from debug
+    /// on, it names addresses and nodes
+    #[arg(long, global = true, env = "BUSEL_LOG", default_value = "error", hide_env = true)]
     pub(crate) log: String,
+    /// Log what happens, as --log info: no addresses and no nodes
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -60,6 +58,8 @@ pub(crate) enum Command {
     Invite,
     /// Join an invite
     Join(Join),
+    /// Take the word of a root: keys that it takes back, or copies that it vouches for
+    Heed(Heed),
     /// Say how the running node stands
     Status(Status),
     /// End the running node
@@ -258,6 +258,12 @@ pub(crate) struct Join {
     /// Take the ways, trust nothing
     #[arg(long, conflicts_with = "trust")]
     pub(crate) no_trust: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Heed {
+    /// What `busel root revoke` printed, or the file that holds it
+    pub(crate) word: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod generate;
 pub(crate) mod get;
+pub(crate) mod heed;
 pub(crate) mod injector;
 pub(crate) mod invite;
 pub(crate) mod join;

@@ -13,9 +13,7 @@ use args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log);
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    screen::log(if args.verbose { "info" } else { &args.log });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return screen::failed(&anyhow::Error::new(error)),
@@ -38,6 +36,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Relay(relay) => command::relay::run(&setup, relay).await,
         Command::Invite => command::invite::run(&setup).await,
         Command::Join(join) => command::join::run(&setup, join).await,
+        Command::Heed(heed) => command::heed::run(&setup, heed).await,
         Command::Status(status) => command::status::run(&setup, status).await,
         Command::Stop => command::stop::run(&setup).await,
         Command::Completions { shell } => command::generate::completions(shell),

@@ -108,7 +108,8 @@ struct Inner {
     endpoint: iroh::Endpoint,
     wires: Vec<Arc<dyn Wire>>,
     finders: Vec<Arc<dyn Finder>>,
-    contacts: Mutex<BTreeMap<PeerId, Contact>>,
+    /// … and whether the reader confirmed where they are.
+    contacts: Mutex<BTreeMap<PeerId, (Contact, bool)>>,
     /// The lock of a peer is held while it is being connected to, so that it is once.
     peers: Mutex<HashMap<PeerId, Slot>>,
     failures: Mutex<HashMap<PeerId, (u32, Instant)>>,
@@ -182,13 +183,22 @@ impl Endpoint {
     pub async fn find(&self) {
         for finder in &self.0.finders {
             for contact in finder.find().await {
-                self.learn(contact).await;
+                self.note_contact(contact, finder.is_confirmed()).await;
             }
         }
     }
 
-    /// Learns where a node may be reached.
+    /// Learns where a node may be reached, from somebody whom the reader believes.
     pub async fn learn(&self, contact: Contact) {
+        self.note_contact(contact, true).await;
+    }
+
+    /// Hears where a node may be reached; what was learnt is not replaced by that.
+    pub async fn hear_of(&self, contact: Contact) {
+        self.note_contact(contact, false).await;
+    }
+
+    async fn note_contact(&self, contact: Contact, confirmed: bool) {
         if contact.peer == self.id() {
             return;
         }
@@ -196,8 +206,10 @@ impl Endpoint {
             self.add_relay(relay).await;
         }
         let mut contacts = lock(&self.0.contacts);
-        if contacts.len() < MAX_PEERS || contacts.contains_key(&contact.peer) {
-            contacts.insert(contact.peer, contact);
+        let known = contacts.get(&contact.peer).map(|(_, confirmed)| *confirmed);
+        let room = known.is_some() || contacts.len() < MAX_PEERS;
+        if room && (confirmed || known != Some(true)) {
+            contacts.insert(contact.peer, (contact, confirmed));
         }
     }
 
@@ -221,7 +233,7 @@ impl Endpoint {
 
     /// The nodes it knows where to reach, by id.
     pub fn contacts(&self) -> Vec<Contact> {
-        lock(&self.0.contacts).values().cloned().collect()
+        lock(&self.0.contacts).values().map(|(contact, _)| contact.clone()).collect()
     }
 
     /// The peers it is connected to now.
@@ -268,7 +280,8 @@ impl Endpoint {
     }
 
     async fn connect(&self, peer: &PeerId) -> Result<Connection, OpenError> {
-        let contact = lock(&self.0.contacts).get(peer).cloned().ok_or(OpenError::NoWay)?;
+        let contact = lock(&self.0.contacts).get(peer).map(|(contact, _)| contact.clone());
+        let contact = contact.ok_or(OpenError::NoWay)?;
         if self.0.backs_off(peer) {
             return Err(OpenError::Unreachable("it did not answer a moment ago".into()));
         }

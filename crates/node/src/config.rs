@@ -31,7 +31,8 @@ pub struct Config {
     pub direct: bool,
     /// Resolvers, tried in order.
     pub dns: Vec<Dns>,
-    /// A SOCKS5 proxy through which this device connects to everything.
+    /// A SOCKS5 proxy through which this device connects to everything, and which looks up names;
+    /// what is fetched for others only resolvers over HTTPS look up, through it.
     pub upstream: Option<SocketAddr>,
     /// Certificates (PEM files) trusted for sites beside the built-in authorities.
     pub extra_ca: Vec<PathBuf>,

@@ -15,6 +15,7 @@ use busel_net::wire::relay::Relay;
 use busel_net::wire::{Contact, Wire};
 use busel_proto::cert::Revocation;
 use busel_proto::failure::Route;
+use busel_proto::favour::Favour;
 use busel_proto::id::PeerId;
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket};
 use busel_proto::memory::{Memory, Step};
@@ -34,7 +35,7 @@ use crate::config::{Config, ConfigError, Exposure};
 use crate::door::http::{Behind, DoorConfig, DoorError, HttpDoor};
 use crate::fetch;
 use crate::hot::Hot;
-use crate::joined::{JoinError, JoinReport, Joined};
+use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
 use crate::origin::{self, Origin, Own};
 use crate::request::{Request, Response, Unanswered};
 use crate::resolve::Names;
@@ -60,6 +61,9 @@ pub struct Inner {
     pub(crate) endpoint: Endpoint,
     pub(crate) joined: Joined,
     pub(crate) own: Own,
+    /// As `own` and `direct`, where somebody else says where to.
+    pub(crate) lent: Own,
+    lent_origin: Origin,
     pub(crate) direct: Origin,
     pub(crate) tunnelled: Origin,
     pub(crate) hot: Hot,
@@ -67,6 +71,8 @@ pub struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     memory: Mutex<Memory>,
+    /// How other nodes did lately.
+    favour: Mutex<Favour<PeerId>>,
     injector: OnceLock<(Arc<dyn Inject>, InjectorTicket)>,
     wants_stop: CancellationToken,
     door: Mutex<Option<HttpDoor>>,
@@ -124,6 +130,8 @@ impl Node {
         config.check()?;
         let options = busel_store::Options { dir: config.dir.clone(), unlock, quota: config.quota };
         let store = blocking(move || Store::open(options)).await?;
+        // What is read while it is quiet is marked so, and not served when it is open one day.
+        store.share(config.exposure == Exposure::Open);
         let joined = Joined::load(store.clone(), config.site_list()?)?;
         let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
         let wires = Wires::start(&config, &dialer, &joined.invites()).await?;
@@ -136,10 +144,12 @@ impl Node {
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
             let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
-            let names = Names::new(&config.dns, &config.connect_to, reach, guarded, &roots);
-            let own = Own { names: Arc::new(names), dialer };
+            let names = Names::new(&config, reach, guarded, &roots, &dialer);
+            let own = Own { names: Arc::new(names), dialer, for_others: false };
+            let lent = Own { for_others: true, ..own.clone() };
             Inner {
                 direct: Origin::new(Arc::new(own.clone()), roots.clone()),
+                lent_origin: Origin::new(Arc::new(lent.clone()), roots.clone()),
                 tunnelled: Origin::new(Arc::new(ByTunnel(weak.clone())), roots),
                 wires: wires.all.iter().map(|wire| wire.name()).collect(),
                 relay_wire: wires.relay,
@@ -148,11 +158,13 @@ impl Node {
                 endpoint,
                 joined,
                 own,
+                lent,
                 hot: Hot::default(),
                 clock: Clock::start(),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
                 memory: Mutex::default(),
+                favour: Mutex::default(),
                 injector: OnceLock::new(),
                 wants_stop: CancellationToken::new(),
                 door: Mutex::default(),
@@ -200,7 +212,10 @@ impl Node {
             self.endpoint.add_relay(relay).await;
         }
         for contact in contacts(invite) {
-            self.endpoint.learn(contact).await;
+            match trusted {
+                true => self.endpoint.learn(contact).await,
+                false => self.endpoint.hear_of(contact).await,
+            }
         }
         Ok(report)
     }
@@ -235,9 +250,10 @@ impl Node {
         &self.joined
     }
 
-    /// The client by which it asks origins directly.
+    /// The client by which it asks origins for others. Beyond what its owner may do, each address is
+    /// judged before it is connected to, by whatever way: see `allow_net`.
     pub fn origin(&self) -> &Origin {
-        &self.direct
+        &self.lent_origin
     }
 
     /// Where its HTTP proxy listens.
@@ -284,14 +300,18 @@ impl Node {
 
     /// Takes a revocation that came with content.
     pub async fn revoked(&self, revocation: Signed<Revocation>) {
-        let node = self.clone();
-        let taken =
-            tokio::task::spawn_blocking(move || node.joined.revoke(&revocation, clock::now()));
-        match taken.await {
-            Ok(Ok(true)) => self.hot.clear(),
-            Ok(Ok(false)) | Err(_) => {}
-            Ok(Err(error)) => debug!(%error, "a revocation was not kept"),
+        let Ok(revocation) = revocation.verify() else { return };
+        if let Err(error) = self.heed(Word::Revocation(Box::new(revocation))).await {
+            debug!(%error, "a revocation that came with a copy was not heeded");
         }
+    }
+
+    /// Heeds the word of a root: a revocation or a checkpoint.
+    pub async fn heed(&self, word: Word) -> Result<Heard, HeedError> {
+        let node = self.clone();
+        let heard = blocking(move || node.joined.heed(word, clock::now())).await?;
+        self.hot.clear();
+        Ok(heard)
     }
 
     pub(crate) fn upgrade(weak: &Weak<Inner>) -> Option<Self> {
@@ -339,21 +359,32 @@ impl Inner {
         direct.into_iter().chain([Route::Tunnel]).collect()
     }
 
-    /// Peers to ask for copies: those we are connected to first.
-    pub(crate) fn peers_to_ask(&self) -> Vec<PeerId> {
-        let connected = self.endpoint.connected();
+    /// At most `most` peers to ask for copies: those we are connected to first, and of all those first
+    /// that lately had what was wanted.
+    pub(crate) fn peers_to_ask(&self, most: usize) -> Vec<PeerId> {
         let injectors: Vec<_> =
             self.joined.view().injectors.iter().map(|injector| injector.peer).collect();
+        let mut near = self.endpoint.connected();
+        near.retain(|peer| !injectors.contains(peer));
         let known = self.endpoint.contacts().into_iter().map(|contact| contact.peer);
-        let others: Vec<_> = known.filter(|peer| !connected.contains(peer)).collect();
-        let asked = connected.into_iter().chain(others);
-        asked.filter(|peer| !injectors.contains(peer)).collect()
+        let far = known.filter(|peer| !near.contains(peer) && !injectors.contains(peer)).collect();
+        self.favour().choose_near(near, far, most, rand::random(), self.clock.tick())
     }
 
     /// Nodes to tunnel through: injectors, whose operators expect it. Other nodes are not told which
     /// hosts their neighbours want.
     pub(crate) fn exits(&self) -> Vec<PeerId> {
-        self.joined.view().injectors.iter().map(|injector| injector.peer).collect()
+        let mut exits = Vec::new();
+        for injector in &self.joined.view().injectors {
+            if !exits.contains(&injector.peer) {
+                exits.push(injector.peer);
+            }
+        }
+        self.favour().order(exits, self.clock.tick())
+    }
+
+    pub(crate) fn favour(&self) -> MutexGuard<'_, Favour<PeerId>> {
+        lock(&self.favour)
     }
 
     pub(crate) fn injector(&self) -> Option<Arc<dyn Inject>> {
@@ -413,8 +444,9 @@ fn finders(store: &Store, joined: &Joined) -> Result<Vec<Arc<dyn Finder>>, ReadE
         // Saved nodes are hints; if one is lost, the next good one is saved again.
         tokio::task::spawn_blocking(move || store.set(SAVED, &bytes));
     });
-    let invited = Invited::new(&joined.invites());
-    Ok(vec![Arc::new(invited), Arc::new(Saved::new(&kept, keep))])
+    let confirmed = Invited::confirmed(&joined.invites_that_are(true));
+    let others = Invited::new(&joined.invites_that_are(false));
+    Ok(vec![Arc::new(confirmed), Arc::new(others), Arc::new(Saved::new(&kept, keep))])
 }
 
 /// An open node keeps its identity; a quiet one has a new one each start.

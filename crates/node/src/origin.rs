@@ -55,11 +55,18 @@ pub struct Own {
     pub names: Arc<Names>,
     /// Opens connections.
     pub dialer: Dialer,
+    /// Whether somebody else says where to. Then each address is judged before it is connected to,
+    /// so that the name can't be left to an upstream proxy.
+    pub for_others: bool,
 }
 
 impl Own {
     /// Connects to the first address of `host` that answers.
     pub async fn dial(&self, host: &HostName, port: u16) -> Result<tokio::net::TcpStream, Failure> {
+        let named = host.ip().is_none() && !self.names.is_fixed(host, port);
+        if named && !self.for_others && self.dialer.is_upstream() {
+            return self.dialer.dial_name(host.as_str(), port).await;
+        }
         let addrs: Vec<SocketAddr> = self.names.resolve(host, port).await?;
         self.dialer.dial_any(&addrs).await
     }

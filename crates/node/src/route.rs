@@ -2,6 +2,7 @@
 //!
 //! A route tries; it does not choose. Order, delays, cancelling and resuming are the race's.
 
+mod beside;
 pub(crate) mod direct;
 pub(crate) mod injector;
 pub(crate) mod local;

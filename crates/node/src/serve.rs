@@ -120,7 +120,7 @@ async fn fetch(
     }
     let store = node.store.clone();
     let found = tokio::task::spawn_blocking(move || {
-        let stored = store.find(&key).ok()??;
+        let stored = store.find(&key).ok()?.filter(|stored| stored.shared)?;
         let reader = store.reader(&stored.root).ok()??;
         store.touch(&key, clock::now());
         Some((stored, reader))
@@ -148,7 +148,11 @@ async fn blob(
         return say(stream, &Answer::Nothing).await;
     }
     let store = node.store.clone();
-    let reader = tokio::task::spawn_blocking(move || store.reader(&root).ok().flatten()).await;
+    let reader = tokio::task::spawn_blocking(move || {
+        let shared = store.has_shared_blob(&root).unwrap_or(false);
+        shared.then(|| store.reader(&root).ok().flatten()).flatten()
+    })
+    .await;
     match reader.ok().flatten().filter(|reader| reader.len() == len) {
         Some(reader) => send_windows(stream, &Answer::Open, reader, range).await,
         None => say(stream, &Answer::Nothing).await,
@@ -186,7 +190,7 @@ async fn tunnel(node: &Node, stream: Stream, host: HostName, port: u16) -> Resul
         let why = "its owner does not let others connect there".to_owned();
         return decline(stream, Failure::NotAllowed(why)).await;
     }
-    let mut server = match node.own.dial(&host, port).await {
+    let mut server = match node.lent.dial(&host, port).await {
         Ok(server) => server,
         Err(failure) => return decline(stream, failure).await,
     };

@@ -163,6 +163,15 @@ impl TrustSet {
     /// Takes a revocation that arrived at `at`. Returns whether it said something new. One of an
     /// untrusted root, and one older than what is known, says nothing.
     pub fn revoke(&mut self, revocation: &Verified<Revocation>, at: UnixTime) -> bool {
+        self.revoke_since(revocation, |_| at)
+    }
+
+    /// As [`TrustSet::revoke`], where each of its keys was first taken back at a time of its own.
+    pub fn revoke_since(
+        &mut self,
+        revocation: &Verified<Revocation>,
+        since: impl Fn(&PublicKey) -> UnixTime,
+    ) -> bool {
         if revocation.v != 1 || !self.roots.contains_key(&revocation.root) {
             return false;
         }
@@ -174,7 +183,7 @@ impl TrustSet {
         // A later list can only add: a root that was seized must not bring a subkey back.
         let before = subkeys.len();
         for subkey in &revocation.subkeys {
-            subkeys.entry(*subkey).or_insert(at);
+            subkeys.entry(*subkey).or_insert_with(|| since(subkey));
         }
         subkeys.len() > before
     }

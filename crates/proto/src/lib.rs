@@ -11,7 +11,8 @@
 //!
 //! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
-//! * choosing: [`failure`], [`memory`], [`race`], [`evict`]
+//! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
+//!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
 
 pub mod blob;
@@ -19,10 +20,12 @@ pub mod cbor;
 pub mod cert;
 pub mod evict;
 pub mod failure;
+pub mod favour;
 pub mod flight;
 pub mod freshness;
 pub mod id;
 pub mod invite;
+pub mod lookup;
 pub mod memory;
 pub mod message;
 pub mod network;
@@ -33,4 +36,5 @@ pub mod shape;
 pub mod signed;
 pub mod sites;
 pub mod snapshot;
+pub mod stagger;
 pub mod time;

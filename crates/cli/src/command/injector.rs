@@ -1,7 +1,6 @@
 //! `busel injector`: a node that fetches pages for others and signs what it saw.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use busel_injector::keys::{Keys, Subkey, VALIDITY_SECS};
@@ -10,6 +9,7 @@ use busel_node::config::{Config, Exit, Exposure, SiteConfig};
 use busel_node::control::Control;
 use busel_node::{Node, clock};
 use busel_proto::cert::SubkeyCert;
+use busel_proto::invite::is_label;
 use busel_proto::signed::Signed;
 use busel_store::Store;
 
@@ -23,6 +23,12 @@ use crate::screen::line;
 const SUBKEY: &str = "injector-subkey";
 
 pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<ExitCode> {
+    let wide = injector.hosts.iter().find(|hosts| hosts.is_wide());
+    if let Some(wide) = wide {
+        anyhow::bail!("--hosts {wide} is more than any publisher's hosts: nobody could be invited");
+    }
+    let label = &injector.label;
+    anyhow::ensure!(is_label(label), "--label is too long, or can't be seen as it is");
     let end = told_to_end();
     let mut config = config(setup, &injector.node)?;
     config.exposure = Exposure::Open;
@@ -93,30 +99,16 @@ fn keys(setup: &Setup, injector: &Injector, subkey: Subkey) -> anyhow::Result<Ke
     Ok(Keys::new(subkey, cert)?)
 }
 
-/// An invite names the relay by which the injector is reached, so it is connected to first; this
-/// is how long it is waited for.
-const RELAY_LIMIT: Duration = Duration::from_secs(15);
-
-async fn at_its_relay(node: &Node) {
-    const PAUSE: Duration = Duration::from_millis(20);
-    while node.endpoint().home_relay().is_none() {
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
 async fn greet(node: &Node, days: u64) {
     line(&format!("The injector is up; its certificate is valid for {days} days."));
-    if node.joined().invites().iter().any(|invite| !invite.relays.is_empty())
-        && tokio::time::timeout(RELAY_LIMIT, at_its_relay(node)).await.is_err()
-    {
-        line("Its relay does not answer yet. Once `busel status` says that it is connected,");
-        line("`busel invite` prints an invite for readers.");
-        return;
-    }
     match node.invite().await {
-        Ok(invite) if !invite.relays.is_empty() || !node.plain_addrs().is_empty() => {
+        Ok(invite) if invite.peers.iter().any(|peer| peer.peer == node.id()) => {
             line("Give this invite to readers:");
             line(&invite.to_line());
+        }
+        Ok(invite) if !invite.relays.is_empty() => {
+            line("Its relay does not answer yet. Once `busel status` says that it is connected,");
+            line("`busel invite` prints an invite for readers.");
         }
         Ok(_) | Err(_) => {
             line("Nobody can reach it yet: join a relay's invite (busel join) and start it again.");

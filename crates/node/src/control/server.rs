@@ -6,6 +6,7 @@
 //! | `POST /v1/get` with [`Get`] | the page, with `Busel-*` fields, and its timeline as a trailer |
 //! | `POST /v1/invite` | [`Line`] |
 //! | `POST /v1/join` with [`Join`] | [`super::Joined`] |
+//! | `POST /v1/heed` with the word's bytes | [`super::Heard`] |
 //! | `POST /v1/stop` | nothing |
 //!
 //! An error is `{"error": …}`, or [`Problem`] for a page that can't be had.
@@ -34,14 +35,17 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{Control, ControlError, lines};
+use crate::joined::MAX_WORD;
 use crate::request::{self, Body, Timeline, Unanswered, full};
 
 /// The socket's name in the node's directory.
 pub const SOCKET: &str = "control.sock";
 /// What is under way when the socket closes has this long to end.
 const GRACE: Duration = Duration::from_secs(1);
-/// The longest request.
+/// The longest request, but for the word of a root.
 const MAX_REQUEST: usize = 64 * 1024;
+/// The path to which the word of a root goes.
+pub(super) const HEED: &str = "/v1/heed";
 /// Fields that tell of the answer.
 pub(super) const ROUTE: HeaderName = HeaderName::from_static("busel-route");
 pub(super) const AUTHORITY: HeaderName = HeaderName::from_static("busel-authority-json");
@@ -163,7 +167,8 @@ async fn accept(
 
 async fn answer(control: &dyn Control, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let body = match Limited::new(body, MAX_REQUEST).collect().await {
+    let most = if parts.uri.path() == HEED { MAX_WORD } else { MAX_REQUEST };
+    let body = match Limited::new(body, most).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => return failed(StatusCode::BAD_REQUEST, &error.to_string()),
     };
@@ -174,6 +179,7 @@ async fn answer(control: &dyn Control, request: Request<Incoming>) -> Response<B
             json(control.invite().await.map(|invite| Line { invite: invite.to_line() }))
         }
         (&Method::POST, "/v1/join") => join(control, &body).await,
+        (&Method::POST, HEED) => json(control.heed(body.to_vec()).await),
         (&Method::POST, "/v1/stop") => json(control.stop().await),
         _ => failed(StatusCode::NOT_FOUND, "no such request"),
     }
@@ -213,6 +219,11 @@ async fn join(control: &dyn Control, body: &Bytes) -> Response<Body> {
 fn page(response: request::Response) -> Response<Body> {
     let request::Response { status, mut headers, body, route, authority, age, stale, timeline } =
         response;
+    // What a site says under these names is not ours.
+    let forged = headers.keys().filter(|name| name.as_str().starts_with("busel-")).cloned();
+    for name in forged.collect::<Vec<_>>() {
+        headers.remove(name);
+    }
     headers.insert(ROUTE, HeaderValue::from_static(route.name()));
     if let Ok(authority) = serde_json::to_string(&Told::from(&authority))
         && let Ok(authority) = HeaderValue::from_str(&authority)
@@ -228,7 +239,11 @@ fn page(response: request::Response) -> Response<Body> {
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::TRAILER, HeaderValue::from_static("busel-timeline"));
     let end = futures_util::stream::once(async move { Ok(Frame::trailers(trailer(&timeline))) });
-    let frames = http_body_util::BodyStream::new(body).chain(end);
+    let data = |frame: Result<Frame<Bytes>, Failure>| {
+        // Nor is what it says after the page.
+        std::future::ready(frame.map(|frame| frame.into_data().ok().map(Frame::data)).transpose())
+    };
+    let frames = http_body_util::BodyStream::new(body).filter_map(data).chain(end);
     let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;

@@ -214,6 +214,17 @@ impl World {
     }
 }
 
+/// The same node once more, after it was stopped and dropped.
+pub(crate) async fn again(config: &Config) -> Node {
+    for _ in 0..200 {
+        if let Ok(node) = Node::start(config.clone()).await {
+            return node;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the store never became free");
+}
+
 /// Waits until `from` has a connection to `to`.
 pub(crate) async fn connected(from: &busel_net::Endpoint, to: PeerId) {
     let mut last = None;
