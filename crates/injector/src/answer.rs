@@ -40,7 +40,7 @@ async fn try_answer(
     from: PeerId,
     stream: Stream,
 ) -> Result<(), Failure> {
-    if !inner.limits.allow(from, Instant::now()) {
+    if !inner.limits.allow(&from, Instant::now()) {
         let failure = Failure::NotAllowed("too many requests; wait a moment".into());
         return decline(stream, failure).await;
     }
@@ -51,7 +51,7 @@ async fn try_answer(
     };
     let out = Sealed::open(stream, &key).await?;
     let now = clock::now();
-    let checked = lock(&inner.replays).check(&request, now);
+    let checked = lock(&inner.replays).check(&request, &from, now);
     match checked {
         Ok(()) => {}
         Err(SealError::Clock(_)) => return out.last(&Part::Clock(now)).await,

@@ -24,7 +24,7 @@ use busel_proto::cert::TrustedRoot;
 use busel_proto::id::{PeerId, SnapshotKey};
 use busel_proto::invite::InjectorTicket;
 use busel_proto::page::HostPattern;
-use busel_proto::sealed::ReplayGuard;
+use busel_proto::replay::ReplayGuard;
 use futures_util::future::BoxFuture;
 
 use inflight::InFlight;
@@ -87,7 +87,7 @@ impl Injector {
             keys,
             limits: Limits::new(config.requests_per_second),
             config,
-            replays: Mutex::default(),
+            replays: Mutex::new(ReplayGuard::new(rand::random())),
             inflight: Mutex::default(),
         }));
         node.register_injector(Arc::new(injector.clone()), injector.ticket());

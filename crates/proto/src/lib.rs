@@ -13,10 +13,13 @@
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`race`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
+//! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
+pub mod budget;
 pub mod cbor;
 pub mod cert;
+mod crowd;
 pub mod evict;
 pub mod failure;
 pub mod flight;
@@ -28,6 +31,8 @@ pub mod message;
 pub mod network;
 pub mod page;
 pub mod race;
+pub mod rates;
+pub mod replay;
 pub mod sealed;
 pub mod shape;
 pub mod signed;
