@@ -90,7 +90,7 @@ impl Injector {
             replays: Mutex::new(ReplayGuard::new(rand::random())),
             inflight: Mutex::default(),
         }));
-        node.register_injector(Arc::new(injector.clone()), injector.ticket());
+        node.register_injector(Arc::new(injector.clone()));
         injector
     }
 
@@ -118,6 +118,10 @@ impl Inject for Injector {
     fn inject(&self, envelope: Vec<u8>, from: PeerId, stream: Stream) -> BoxFuture<'static, ()> {
         let inner = self.0.clone();
         Box::pin(async move { answer::answer(inner, envelope, from, stream).await })
+    }
+
+    fn ticket(&self) -> InjectorTicket {
+        self.ticket()
     }
 }
 

@@ -18,6 +18,7 @@ use minicbor::{Decode, Encode};
 /// Names of settings in the store.
 const INVITES: &str = "joined/";
 const REVOCATIONS: &str = "revocation/";
+const CERTIFICATES: &str = "certificate/";
 
 /// What the reader joined.
 pub struct Joined {
@@ -32,6 +33,8 @@ struct State {
     /// Replaced as a whole, so that a request works with one consistent view.
     view: Arc<View>,
     revocations: BTreeMap<PublicKey, Revoked>,
+    /// Newer certificates of injectors that invites name, by subkey.
+    renewed: BTreeMap<PublicKey, Verified<SubkeyCert>>,
     own_roots: Vec<TrustedRoot>,
 }
 
@@ -117,6 +120,13 @@ impl Joined {
                 state.revocations.insert(revocation.root, revoked);
             }
         }
+        for (_, bytes) in store.settings_with(CERTIFICATES)? {
+            if let Ok(signed) = Signed::<SubkeyCert>::from_bytes(&bytes)
+                && let Ok(cert) = signed.verify()
+            {
+                state.renewed.insert(cert.subkey, cert);
+            }
+        }
         state.rebuild(&own_sites);
         Ok(Self { store, own_sites, state: RwLock::new(state) })
     }
@@ -182,6 +192,28 @@ impl Joined {
         Ok(true)
     }
 
+    /// Whether `cert` is a newer one of an injector that is known: of the same root, for the same
+    /// subkey. So there are never more of them than invites name injectors.
+    pub fn is_news(&self, cert: &Verified<SubkeyCert>) -> bool {
+        let same =
+            |known: &Injector| known.cert.root == cert.root && known.cert.subkey == cert.subkey;
+        let view = self.view();
+        cert.v == 1 && view.injectors.iter().any(|i| same(i) && i.cert.epoch < cert.epoch)
+    }
+
+    /// Takes the newer certificate of an injector, which came with what it signed. Returns whether
+    /// it said something new.
+    pub fn renew(&self, cert: &Verified<SubkeyCert>) -> Result<bool, WriteError> {
+        if !self.is_news(cert) {
+            return Ok(false);
+        }
+        self.store.set(&format!("{CERTIFICATES}{}", cert.subkey), &cert.signed().to_bytes())?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.renewed.insert(cert.subkey, cert.clone());
+        state.rebuild(&self.own_sites);
+        Ok(true)
+    }
+
     /// The newest revocation of `root`, to send along with its snapshots.
     pub fn revocation(&self, root: &PublicKey) -> Option<Signed<Revocation>> {
         self.read().revocations.get(root).map(|revoked| revoked.signed.clone())
@@ -214,6 +246,9 @@ impl State {
             if let Ok(cert) = ticket.cert.clone().verify()
                 && view.trust.root(&cert.root).is_some()
             {
+                let newer = self.renewed.get(&cert.subkey);
+                let newer = newer.filter(|new| new.root == cert.root && new.epoch > cert.epoch);
+                let cert = newer.cloned().unwrap_or(cert);
                 view.injectors.push(Injector { peer: ticket.peer, cert });
             }
         }
