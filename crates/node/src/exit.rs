@@ -40,18 +40,20 @@ const COPY: usize = 64 * 1024;
 pub(crate) struct OwnExit {
     places: Places,
     budget: Mutex<DayBudget>,
+    /// What was used before this start.
+    before: Used,
 }
 
 impl OwnExit {
     /// An exit that moves `quota` bytes a day, of which `used` was used.
     pub(crate) fn new(quota: Option<u64>, used: Used) -> Self {
         let budget = Mutex::new(DayBudget::new(quota, used));
-        Self { places: Places::new(MAX_TUNNELS, MAX_PEER_TUNNELS), budget }
+        Self { places: Places::new(MAX_TUNNELS, MAX_PEER_TUNNELS), budget, before: used }
     }
 
-    /// What was used, to be kept.
-    pub(crate) fn used(&self) -> Used {
-        self.budget().used()
+    /// What was used, if that is news to be kept.
+    pub(crate) fn used_since_start(&self) -> Option<Used> {
+        Some(self.budget().used()).filter(|used| *used != self.before)
     }
 
     fn budget(&self) -> std::sync::MutexGuard<'_, DayBudget> {

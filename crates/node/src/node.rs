@@ -193,10 +193,12 @@ impl Node {
         self.relay_wire.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
-        let (node, used) = (self.clone(), self.exit.used());
-        let kept = move || node.store.set(EXIT_USED, &cbor::to_vec(&used));
-        if let Err(error) = blocking(kept).await {
-            debug!(%error, "what the exit used was not kept");
+        if let Some(used) = self.exit.used_since_start() {
+            let node = self.clone();
+            let kept = move || node.store.set(EXIT_USED, &cbor::to_vec(&used));
+            if let Err(error) = blocking(kept).await {
+                debug!(%error, "what the exit used was not kept");
+            }
         }
     }
 
