@@ -4,31 +4,29 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use busel_node::places::{Full, Place, Places};
 use busel_proto::id::PeerId;
 use busel_proto::rates::Rates;
 use busel_proto::time::Tick;
 
-use crate::lock;
-
-/// Fetches from origins at once.
-const MAX_FETCHES: usize = 256;
+use crate::{Config, lock};
 
 /// The limits of one injector.
 #[derive(Debug)]
 pub struct Limits {
     start: Instant,
     rates: Mutex<Rates>,
-    fetches: std::sync::Arc<tokio::sync::Semaphore>,
+    fetches: Places,
     total: AtomicU64,
 }
 
 impl Limits {
-    /// Allows each client so many requests a second.
-    pub fn new(per_second: u32) -> Self {
+    /// The limits that `config` sets.
+    pub fn new(config: &Config) -> Self {
         Self {
             start: Instant::now(),
-            rates: Mutex::new(Rates::new(per_second, rand::random())),
-            fetches: std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_FETCHES)),
+            rates: Mutex::new(Rates::new(config.requests_per_second, rand::random())),
+            fetches: Places::new(config.fetches, config.fetches_per_client),
             total: AtomicU64::new(0),
         }
     }
@@ -39,11 +37,11 @@ impl Limits {
         lock(&self.rates).take(client, now)
     }
 
-    /// A place for one more fetch from an origin, if there is one.
-    pub fn fetch(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let place = self.fetches.clone().try_acquire_owned().ok()?;
+    /// A place for one more fetch from an origin that `client` asks for, if there is one.
+    pub fn fetch(&self, client: PeerId) -> Result<Place, Full> {
+        let place = self.fetches.take(client)?;
         self.total.fetch_add(1, Ordering::Relaxed);
-        Some(place)
+        Ok(place)
     }
 
     /// Fetches so far.

@@ -9,6 +9,8 @@ mod double_post;
 mod limits;
 mod main_flow;
 mod private;
+mod renewal;
+mod shares;
 mod slow_reader;
 mod splice;
 mod ssrf;
