@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use busel_node::Body;
 use busel_node::config::ExitQuota;
@@ -120,7 +121,9 @@ async fn a_fetch_under_way_ends_with_the_node() {
     let asker = asker_of(&world).await;
     let _answer = begin(&world, &asker, "/slow").await;
     assert!(!dropped.load(Ordering::SeqCst));
-    world.injector_node.stop().await;
+    // Left to itself, it would wait for the origin for 30 seconds.
+    let stopping = tokio::time::timeout(Duration::from_secs(20), world.injector_node.stop());
+    stopping.await.expect("the node waits for nobody");
     until(|| dropped.load(Ordering::SeqCst)).await;
 }
 
@@ -159,7 +162,7 @@ async fn one_peer_does_not_occupy_all_tunnels() {
         if greedy.ask(node, &tunnel()).await == Answer::Open {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("a place that was given back was never free");
 }
