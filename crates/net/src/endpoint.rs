@@ -6,6 +6,7 @@
 //! ways, for all exchanges.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use iroh::endpoint::{
     NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, Watcher};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -37,6 +38,9 @@ const MAX_PEERS: usize = 4096;
 const MAX_STREAMS: u32 = 256;
 /// New connections waiting to be taken by the node.
 const ACCEPT_QUEUE: usize = 64;
+/// Handshakes of others under way at once. What comes beyond is not answered, so that whoever means
+/// it sends its first packet again in a moment, and nobody learns that somebody is here.
+const MAX_HANDSHAKES: usize = 64;
 
 /// Why there is no endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +119,9 @@ struct Inner {
     failures: Mutex<HashMap<PeerId, (u32, Instant)>>,
     queue: mpsc::Sender<Connection>,
     incoming: AsyncMutex<mpsc::Receiver<Connection>>,
+    handshakes: Arc<Semaphore>,
+    /// Handshakes for which there was no place.
+    ignored: AtomicU64,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -159,6 +166,8 @@ impl Endpoint {
             failures: Mutex::default(),
             queue,
             incoming: AsyncMutex::new(incoming),
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
+            ignored: AtomicU64::new(0),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -271,6 +280,11 @@ impl Endpoint {
         }
     }
 
+    /// How many packets that would begin a handshake were not answered, for want of a place.
+    pub fn ignored(&self) -> u64 {
+        self.0.ignored.load(Ordering::Relaxed)
+    }
+
     /// Closes all connections and waits until the peers were told.
     pub async fn close(&self) {
         self.0.stop.cancel();
@@ -348,23 +362,31 @@ impl Inner {
                 incoming = self.endpoint.accept() => incoming,
             };
             let Some(incoming) = incoming else { return };
-            let queue = self.queue.clone();
-            let stop = self.stop.clone();
+            let Ok(place) = self.handshakes.clone().try_acquire_owned() else {
+                self.ignored.fetch_add(1, Ordering::Relaxed);
+                incoming.ignore();
+                continue;
+            };
+            let (queue, stop) = (self.queue.clone(), self.stop.clone());
             self.tasks.spawn(async move {
-                let shaking = tokio::time::timeout(CONNECT_LIMIT, incoming);
-                let shaken = tokio::select! {
-                    () = stop.cancelled() => return,
-                    shaken = shaking => shaken,
-                };
-                match shaken {
-                    Ok(Ok(inner)) => {
-                        let _ = queue.send(Connection { inner }).await;
-                    }
-                    Ok(Err(error)) => debug!(%error, "a handshake failed"),
-                    Err(_) => debug!("a handshake took too long"),
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = shake_hands(incoming, &queue) => {}
                 }
+                drop(place);
             });
         }
+    }
+}
+
+async fn shake_hands(incoming: iroh::endpoint::Incoming, queue: &mpsc::Sender<Connection>) {
+    match tokio::time::timeout(CONNECT_LIMIT, incoming).await {
+        Ok(Ok(inner)) => {
+            // A node that is stopping takes none any more.
+            let _ = queue.send(Connection { inner }).await;
+        }
+        Ok(Err(error)) => debug!(%error, "a handshake failed"),
+        Err(_) => debug!("a handshake took too long"),
     }
 }
 

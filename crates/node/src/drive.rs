@@ -65,7 +65,7 @@ enum Old {
 /// How the wait for a head ended.
 enum First {
     /// A route won; the copy may be an old one.
-    Won { route: Route, started: Started, stale: bool },
+    Won { route: Route, started: Box<Started>, stale: bool },
     /// Our own old copy has to do.
     Copy(Arc<Page>),
 }
@@ -96,7 +96,7 @@ impl Drive {
             () = node.stop.cancelled() => Err(drive.unanswered()),
         };
         match first? {
-            First::Won { route, started, stale } => Ok(drive.answer(route, started, stale)),
+            First::Won { route, started, stale } => Ok(drive.answer(route, *started, stale)),
             First::Copy(page) => {
                 let mut response = of_copy(node, &page, &drive.tries.request, true).await;
                 response.timeline = drive.timeline;
@@ -113,6 +113,7 @@ impl Drive {
                 Output::Cancel(route) => self.cancel(route),
                 Output::Deliver(route) => {
                     if let Some(started) = self.take_ready(route) {
+                        let started = Box::new(started);
                         return Ok(First::Won { route, started, stale: false });
                     }
                 }
@@ -120,7 +121,7 @@ impl Drive {
                     return match self.old.take() {
                         Some(Old::Local(page)) => Ok(First::Copy(page)),
                         Some(Old::Swarm(started)) => {
-                            Ok(First::Won { route: Route::Swarm, started: *started, stale: true })
+                            Ok(First::Won { route: Route::Swarm, started, stale: true })
                         }
                         None => Err(self.unanswered()),
                     };

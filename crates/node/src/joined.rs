@@ -6,7 +6,7 @@
 
 mod heeded;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use busel_proto::cbor;
@@ -25,6 +25,7 @@ pub use heeded::{Heard, HeedError, MAX_WORD, Word};
 
 /// Names of settings in the store.
 const INVITES: &str = "joined/";
+const CERTIFICATES: &str = "certificate/";
 
 /// What the reader joined.
 pub struct Joined {
@@ -41,6 +42,8 @@ struct State {
     /// Replaced as a whole, so that a request works with one consistent view.
     view: Arc<View>,
     heeded: Heeded,
+    /// Newer certificates of injectors that invites name, by subkey.
+    renewed: BTreeMap<PublicKey, Verified<SubkeyCert>>,
     own_roots: Vec<TrustedRoot>,
 }
 
@@ -116,6 +119,13 @@ impl Joined {
             state.invites.extend(cbor::from_slice::<Kept>(&bytes, MAX).ok());
         }
         state.invites.sort_by_key(|kept| kept.place);
+        for (_, bytes) in store.settings_with(CERTIFICATES)? {
+            if let Ok(signed) = Signed::<SubkeyCert>::from_bytes(&bytes)
+                && let Ok(cert) = signed.verify()
+            {
+                state.renewed.insert(cert.subkey, cert);
+            }
+        }
         state.rebuild(&own_sites);
         Ok(Self { store, own_sites, state: RwLock::new(state), changing: Mutex::default() })
     }
@@ -180,6 +190,28 @@ impl Joined {
         Ok(taken.heard)
     }
 
+    /// Whether `cert` is a newer one of an injector that is known: of the same root, for the same
+    /// subkey. So there are never more of them than invites name injectors.
+    pub fn is_news(&self, cert: &Verified<SubkeyCert>) -> bool {
+        let same =
+            |known: &Injector| known.cert.root == cert.root && known.cert.subkey == cert.subkey;
+        let view = self.view();
+        cert.v == 1 && view.injectors.iter().any(|i| same(i) && i.cert.epoch < cert.epoch)
+    }
+
+    /// Takes the newer certificate of an injector, which came with what it signed. Returns whether
+    /// it said something new.
+    pub fn renew(&self, cert: &Verified<SubkeyCert>) -> Result<bool, WriteError> {
+        if !self.is_news(cert) {
+            return Ok(false);
+        }
+        self.store.set(&format!("{CERTIFICATES}{}", cert.subkey), &cert.signed().to_bytes())?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.renewed.insert(cert.subkey, cert.clone());
+        state.rebuild(&self.own_sites);
+        Ok(true)
+    }
+
     /// The newest revocation of `root`, to send along with its snapshots.
     pub fn revocation(&self, root: &PublicKey) -> Option<Signed<Revocation>> {
         self.read().heeded.revocation(root)
@@ -224,6 +256,9 @@ impl State {
                     continue;
                 }
                 confirmed.insert(named);
+                let newer = self.renewed.get(&cert.subkey);
+                let newer = newer.filter(|new| new.root == cert.root && new.epoch > cert.epoch);
+                let cert = newer.cloned().unwrap_or(cert);
                 injectors.push(Injector { peer: ticket.peer, cert });
             }
         }

@@ -13,19 +13,22 @@ use busel_net::finder::saved::Saved;
 use busel_net::wire::plain::Plain;
 use busel_net::wire::relay::Relay;
 use busel_net::wire::{Contact, Wire};
-use busel_proto::cert::Revocation;
+use busel_proto::budget::Used;
+use busel_proto::cbor;
+use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::failure::Route;
 use busel_proto::favour::Favour;
 use busel_proto::id::PeerId;
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket};
 use busel_proto::memory::{Memory, Step};
 use busel_proto::page::HostName;
-use busel_proto::signed::Signed;
+use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
 use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
 use futures_util::future::BoxFuture;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -33,6 +36,7 @@ use tracing::debug;
 use crate::clock::{self, Clock};
 use crate::config::{Config, ConfigError, Exposure};
 use crate::door::http::{Behind, DoorConfig, DoorError, HttpDoor};
+use crate::exit::OwnExit;
 use crate::fetch;
 use crate::hot::Hot;
 use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
@@ -47,6 +51,7 @@ use crate::tunnel;
 /// Names of settings in the store.
 const IDENTITY: &str = "identity";
 const SAVED: &str = "saved-nodes";
+const EXIT_USED: &str = "exit-used";
 /// A public page is tunnelled to only when every other way failed, or was silent for this long.
 const TUNNEL_AFTER: Duration = Duration::from_secs(10);
 
@@ -68,12 +73,13 @@ pub struct Inner {
     pub(crate) tunnelled: Origin,
     pub(crate) hot: Hot,
     pub(crate) clock: Clock,
+    pub(crate) exit: OwnExit,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     memory: Mutex<Memory>,
     /// How other nodes did lately.
     favour: Mutex<Favour<PeerId>>,
-    injector: OnceLock<(Arc<dyn Inject>, InjectorTicket)>,
+    injector: OnceLock<Arc<dyn Inject>>,
     wants_stop: CancellationToken,
     door: Mutex<Option<HttpDoor>>,
     wires: Vec<&'static str>,
@@ -135,12 +141,14 @@ impl Node {
         let joined = Joined::load(store.clone(), config.site_list()?)?;
         let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
         let wires = Wires::start(&config, &dialer, &joined.invites()).await?;
-        let finders = finders(&store, &joined)?;
+        let tasks = TaskTracker::new();
+        let finders = finders(&store, &joined, &tasks)?;
+        let exit = OwnExit::new(config.exit_quota.limit(), exit_used(&store)?);
         let identity = identity(&store, config.exposure)?;
         let roots = origin::roots(&config.extra_ca)?;
         let reach = config.reach()?;
         let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
-        let http = config.http;
+        let door = config.http.map(|listen| door_config(&config, listen));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
             let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
@@ -161,8 +169,9 @@ impl Node {
                 lent,
                 hot: Hot::default(),
                 clock: Clock::start(),
+                exit,
                 stop: CancellationToken::new(),
-                tasks: TaskTracker::new(),
+                tasks,
                 memory: Mutex::default(),
                 favour: Mutex::default(),
                 injector: OnceLock::new(),
@@ -172,8 +181,8 @@ impl Node {
         });
         let node = Self(inner);
         node.tasks.spawn(serve::serve(node.clone()));
-        if let Some(listen) = http {
-            let opened = HttpDoor::open(DoorConfig::new(listen), Arc::new(node.clone())).await;
+        if let Some(door) = door {
+            let opened = HttpDoor::open(door, Arc::new(node.clone())).await;
             match opened {
                 Ok(door) => *lock(&node.door) = Some(door),
                 Err(error) => {
@@ -196,6 +205,33 @@ impl Node {
         self.relay_wire.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(used) = self.exit.used_since_start() {
+            let node = self.clone();
+            let kept = move || node.store.set(EXIT_USED, &cbor::to_vec(&used));
+            if let Err(error) = blocking(kept).await {
+                debug!(%error, "what the exit used was not kept");
+            }
+        }
+    }
+
+    /// Runs `task` as one of this node's: [`Node::stop`] cancels it and waits for its end.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Runs `work`, which may wait for the disk, on a thread for such; [`Node::stop`] waits for its
+    /// end.
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn_blocking(work)
     }
 
     /// Answers a request by whatever way works.
@@ -267,8 +303,8 @@ impl Node {
     }
 
     /// Makes this node answer `inject/1`, and its invites name it so. The first to register stays.
-    pub fn register_injector(&self, injector: Arc<dyn Inject>, ticket: InjectorTicket) {
-        let _ = self.injector.set((injector, ticket));
+    pub fn register_injector(&self, injector: Arc<dyn Inject>) {
+        let _ = self.injector.set(injector);
     }
 
     /// Whether it answers `inject/1`.
@@ -277,7 +313,7 @@ impl Node {
     }
 
     pub(crate) fn own_ticket(&self) -> Option<InjectorTicket> {
-        self.injector.get().map(|(_, ticket)| ticket.clone())
+        self.injector.get().map(|injector| injector.ticket())
     }
 
     /// The addresses of the plain wire; none if it is off.
@@ -312,6 +348,19 @@ impl Node {
         let heard = blocking(move || node.joined.heed(word, clock::now())).await?;
         self.hot.clear();
         Ok(heard)
+    }
+
+    /// Takes a certificate that came with content, if it is newer than the one that is known of
+    /// that injector.
+    pub(crate) fn certified(&self, cert: &Verified<SubkeyCert>) {
+        if self.joined.is_news(cert) {
+            let (node, cert) = (self.clone(), cert.clone());
+            self.tasks.spawn_blocking(move || {
+                if let Err(error) = node.joined.renew(&cert) {
+                    debug!(%error, "a certificate was not kept");
+                }
+            });
+        }
     }
 
     pub(crate) fn upgrade(weak: &Weak<Inner>) -> Option<Self> {
@@ -388,14 +437,17 @@ impl Inner {
     }
 
     pub(crate) fn injector(&self) -> Option<Arc<dyn Inject>> {
-        self.injector.get().map(|(injector, _)| injector.clone())
+        self.injector.get().cloned()
     }
 }
 
 impl Node {
     pub(crate) fn saver(&self) -> Saver {
         let node = self.clone();
-        Saver::start(self.store.clone(), move |snapshot| node.hot.forget(&snapshot.key()))
+        let store = self.store.clone();
+        Saver::start(store, &self.tasks, self.stop.clone(), move |snapshot| {
+            node.hot.forget(&snapshot.key())
+        })
     }
 }
 
@@ -436,17 +488,32 @@ impl Wires {
     }
 }
 
-fn finders(store: &Store, joined: &Joined) -> Result<Vec<Arc<dyn Finder>>, ReadError> {
+fn finders(
+    store: &Store,
+    joined: &Joined,
+    tasks: &TaskTracker,
+) -> Result<Vec<Arc<dyn Finder>>, ReadError> {
     let kept = store.setting(SAVED)?.unwrap_or_default();
-    let keeper = store.clone();
+    let (keeper, tasks) = (store.clone(), tasks.clone());
     let keep = Arc::new(move |bytes: Vec<u8>| {
         let store = keeper.clone();
         // Saved nodes are hints; if one is lost, the next good one is saved again.
-        tokio::task::spawn_blocking(move || store.set(SAVED, &bytes));
+        tasks.spawn_blocking(move || store.set(SAVED, &bytes));
     });
     let confirmed = Invited::confirmed(&joined.invites_that_are(true));
     let others = Invited::new(&joined.invites_that_are(false));
     Ok(vec![Arc::new(confirmed), Arc::new(others), Arc::new(Saved::new(&kept, keep))])
+}
+
+/// What the exit moved of today's bytes before this start.
+fn exit_used(store: &Store) -> Result<Used, ReadError> {
+    let kept = store.setting(EXIT_USED)?;
+    Ok(kept.and_then(|bytes| cbor::from_slice(&bytes, 64).ok()).unwrap_or_default())
+}
+
+fn door_config(config: &Config, listen: std::net::SocketAddr) -> DoorConfig {
+    let credentials = config.http_credentials.as_ref().map(|given| given.0.clone());
+    DoorConfig { credentials, ..DoorConfig::new(listen) }
 }
 
 /// An open node keeps its identity; a quiet one has a new one each start.
@@ -479,4 +546,22 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Credentials;
+
+    #[test]
+    fn the_door_asks_for_the_credentials_of_the_configuration() {
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 8118));
+        let mut config = Config::default();
+        assert_eq!(door_config(&config, listen).credentials, None);
+        config.http_credentials = Some(Credentials("reader:secret".into()));
+        assert!(!format!("{config:?}").contains("secret"), "they are not shown in logs");
+        let door = door_config(&config, listen);
+        assert_eq!(door.credentials.as_deref(), Some("reader:secret"));
+        assert!(door.same_user_only && !door.allow_remote);
+    }
 }

@@ -60,6 +60,13 @@ impl SubkeyCert {
             && at <= self.not_after
             && self.not_after.0 - self.not_before.0 <= MAX_VALIDITY_SECS
     }
+
+    /// Whether it is time to have it renewed: less than a third of its validity is left, so that
+    /// there are days for what may go wrong.
+    pub fn is_due(&self, now: UnixTime) -> bool {
+        let third = self.not_after.0.saturating_sub(self.not_before.0) / 3;
+        now.0 >= self.not_after.0.saturating_sub(third)
+    }
 }
 
 /// A root's word that subkeys may no longer be believed.

@@ -14,10 +14,13 @@
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
+//! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
+pub mod budget;
 pub mod cbor;
 pub mod cert;
+mod crowd;
 pub mod evict;
 pub mod failure;
 pub mod favour;
@@ -31,6 +34,8 @@ pub mod message;
 pub mod network;
 pub mod page;
 pub mod race;
+pub mod rates;
+pub mod replay;
 pub mod sealed;
 pub mod shape;
 pub mod signed;

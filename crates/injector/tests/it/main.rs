@@ -14,6 +14,8 @@ mod main_flow;
 mod names;
 mod own_network;
 mod private;
+mod renewal;
+mod shares;
 mod slow_reader;
 mod splice;
 mod ssrf;

@@ -108,14 +108,13 @@ async fn nothing_of_the_reader_is_in_what_the_injector_asks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_is_shared_only_where_the_site_list_says_so() {
-    let world = World::start().await;
+    let sites = || {
+        let query = vec!["q".into()];
+        vec![SiteConfig { hosts: HOST.into(), query, guarded: false, https: true }]
+    };
+    let world = World::with(|config| config.sites = sites(), |_| {}).await;
     let mut config = world.reader_config();
-    config.sites = vec![SiteConfig {
-        hosts: HOST.into(),
-        query: vec!["q".into()],
-        guarded: false,
-        https: true,
-    }];
+    config.sites = sites();
     let reader = world.join(config).await;
     for (path, fetches) in [("/find?q=stork", 1), ("/reset?token=1", 1), ("/find?q=a&id=7", 1)] {
         let response = get(&reader, path).await.expect("some way");

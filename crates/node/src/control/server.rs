@@ -29,7 +29,8 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -42,6 +43,10 @@ use crate::request::{self, Body, Timeline, Unanswered, full};
 pub const SOCKET: &str = "control.sock";
 /// What is under way when the socket closes has this long to end.
 const GRACE: Duration = Duration::from_secs(1);
+/// Programs served at once; others wait.
+const MAX_CONNECTIONS: usize = 64;
+/// After a failure to accept (no file descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The longest request, but for the word of a root.
 const MAX_REQUEST: usize = 64 * 1024;
 /// The path to which the word of a root goes.
@@ -136,14 +141,23 @@ async fn accept(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = next(&listener, &places) => accepted,
         };
-        let Ok((stream, _)) = accepted else { continue };
+        let (stream, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                debug!(%error, "accepting failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         let (control, stop) = (control.clone(), stop.clone());
         tasks.spawn(async move {
+            let _place = place;
             let service = service_fn(move |request| {
                 let control = control.clone();
                 async move { Ok::<_, Infallible>(answer(&*control, request).await) }
@@ -163,6 +177,15 @@ async fn accept(
             let _ = serve.await;
         });
     }
+}
+
+async fn next(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
 }
 
 async fn answer(control: &dyn Control, request: Request<Incoming>) -> Response<Body> {

@@ -33,12 +33,6 @@ pub(crate) async fn first_good<T, F: Future<Output = Result<T, Failure>>>(
             Output::GiveUp => return Err(why),
             Output::Wait(until) => until,
         };
-        let alarm = async {
-            match until {
-                Some(tick) => tokio::time::sleep_until(clock.instant(tick)).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             Some((at, since, answer)) = asking.next() => match answer {
                 Ok(good) => {
@@ -58,7 +52,7 @@ pub(crate) async fn first_good<T, F: Future<Output = Result<T, Failure>>>(
                     why = failure;
                 }
             },
-            () = alarm => {}
+            () = clock.alarm(until) => {}
         }
     }
 }

@@ -117,7 +117,10 @@ fn insists_on_new(want: &Want) -> bool {
 }
 
 fn verify(node: &Node, page: &Wanted, signed: SignedSnapshot) -> Result<Snapshot, Failure> {
-    signed.verify(page, &node.joined.view().trust).map_err(|e| Failure::NotAuthentic(e.to_string()))
+    let verified = signed.verify(page, &node.joined.view().trust);
+    let snapshot = verified.map_err(|e| Failure::NotAuthentic(e.to_string()))?;
+    node.certified(snapshot.cert());
+    Ok(snapshot)
 }
 
 fn label(node: &Node, root: &busel_proto::id::PublicKey) -> String {

@@ -127,6 +127,7 @@ async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
     let snapshot = snapshot
         .verify(&want.page, &view.trust)
         .map_err(|e| Failure::NotAuthentic(e.to_string()))?;
+    node.certified(snapshot.cert());
     if let Some(Resume { root: Some(root), .. }) = &want.resume
         && snapshot.head().root != *root
     {
