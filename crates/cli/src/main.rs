@@ -4,6 +4,7 @@ mod args;
 mod command;
 mod demo;
 mod screen;
+mod secret_file;
 
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    open_files();
     screen::log(if args.verbose { "info" } else { &args.log });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -21,6 +23,17 @@ fn main() -> ExitCode {
     match runtime.block_on(run(args)) {
         Ok(code) => code,
         Err(error) => screen::failed(&error),
+    }
+}
+
+/// A door and a relay hold many connections: as many files may be open as the system lets us.
+fn open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // If not, fewer are served at once, and the others wait.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

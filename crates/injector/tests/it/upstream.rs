@@ -68,6 +68,7 @@ fn behind(socks: &Socks, dns: Vec<Resolver>) -> impl FnOnce(&mut Config) {
 
 fn any_host(config: &mut InjectorConfig) {
     config.hosts = vec![HostPattern::parse("*").unwrap()];
+    config.ports = vec![1..=u16::MAX];
 }
 
 async fn asker_of(world: &World) -> Peer {
