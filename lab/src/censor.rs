@@ -5,6 +5,9 @@
 //!
 //! Policies are pure in time: `now` is in the [`Context`]. They open nothing and start nothing; one
 //! that needs a program of its own (a prober, a forging proxy) is given a channel to it.
+//!
+//! A technique is added by a file here, its two lines below, and a control test of its name in
+//! `lab/tests/it`: what must be blocked is, by a plain client, and what must pass does.
 
 mod blackout;
 mod bucket;
