@@ -14,7 +14,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3", "/usr/bin/python3"),
     ("nftables", "/usr/sbin/nft"),
     ("iproute2", "/bin/ip"),
-    ("util-linux", "/usr/bin/nsenter"),
+    ("util-linux", "/usr/bin/unshare"),
+    ("util-linux", "/usr/bin/setpriv"),
 ];
 
 /// Installs what is missing; says what to do where it can't.

@@ -1,0 +1,29 @@
+//! The censor lab: every known way of censoring, as a test against real programs. A claim of
+//! reachability counts only against a censor, and the live internet is no place to try.
+//!
+//! A test draws a country ([`world::Drawing`]), starts programs in its hosts ([`program`]), puts a
+//! censor on the line ([`censor`]) and looks what arrives:
+//!
+//! ```no_run
+//! use busel_lab::{censor, map::Point, program::Scene, sandbox};
+//!
+//! sandbox::inside(|| {
+//!     let scene = Scene::start()?;
+//!     let names = censor::Names::new(["news.example"]);
+//!     scene.world.censor(Point::Border).only(censor::SniReset::new(names));
+//!     let load = scene.curl("home-a").get("https://news.example/")?;
+//!     assert!(!load.loaded());
+//!     Ok(())
+//! });
+//! ```
+//!
+//! Nothing here is shipped, and what passes here has passed these rules, not a real censor.
+
+pub mod censor;
+pub mod flow;
+pub mod map;
+pub mod middlebox;
+pub mod packet;
+pub mod program;
+pub mod sandbox;
+pub mod world;

@@ -1,0 +1,22 @@
+//! What runs in a world: real origins, resolvers and a plain client. A [`Scene`] is a world with all
+//! of them at their places.
+//!
+//! Busel itself is not here; the matrix starts it in hosts of a scene.
+
+mod ca;
+mod curl;
+mod dns;
+mod doh;
+mod nginx;
+mod page;
+mod scene;
+mod tls;
+
+pub use ca::{Ca, Certified};
+pub use curl::{Curl, Failure, Load};
+pub use dns::{Dns, Zone};
+pub use doh::Doh;
+pub use nginx::Nginx;
+pub use page::{PAGES, body};
+pub use scene::Scene;
+pub use tls::{Tls, trusting};
