@@ -9,6 +9,7 @@
 mod blackout;
 mod bucket;
 mod dns_poison;
+mod http_redirect;
 mod ip_block;
 mod names;
 mod national_cut;
@@ -20,6 +21,7 @@ mod sni_reset;
 pub use blackout::Blackout;
 pub use bucket::Bucket;
 pub use dns_poison::DnsPoison;
+pub use http_redirect::{Ending, HttpRedirect};
 pub use ip_block::IpBlock;
 pub use names::Names;
 pub use national_cut::NationalCut;
