@@ -9,6 +9,7 @@
 mod blackout;
 mod bucket;
 mod dns_poison;
+mod forged_certificate;
 mod http_redirect;
 mod ip_block;
 mod names;
@@ -21,6 +22,7 @@ mod sni_reset;
 pub use blackout::Blackout;
 pub use bucket::Bucket;
 pub use dns_poison::DnsPoison;
+pub use forged_certificate::{Diverted, ForgedCertificate};
 pub use http_redirect::{Ending, HttpRedirect};
 pub use ip_block::IpBlock;
 pub use names::Names;

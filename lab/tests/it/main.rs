@@ -4,6 +4,7 @@
 
 mod blackout;
 mod dns_poison;
+mod forged_certificate;
 mod http_redirect;
 mod ip_block;
 mod national_cut;
