@@ -10,6 +10,7 @@ mod doh;
 mod forger;
 mod nginx;
 mod page;
+mod quic;
 mod scene;
 mod tls;
 
@@ -20,5 +21,6 @@ pub use doh::Doh;
 pub use forger::Forger;
 pub use nginx::Nginx;
 pub use page::{PAGES, body};
+pub use quic::{Quic, QuicClient};
 pub use scene::Scene;
 pub use tls::{Tls, trusting};

@@ -4,10 +4,13 @@
 
 mod blackout;
 mod dns_poison;
+mod echo;
 mod forged_certificate;
 mod http_redirect;
 mod ip_block;
 mod national_cut;
+mod quic_block;
+mod quic_sni;
 mod sandbox;
 mod seam;
 mod sni_drop;
