@@ -20,6 +20,8 @@ mod quic_sni;
 mod residual;
 mod sni_drop;
 mod sni_reset;
+mod udp_off;
+mod unknown_udp_off;
 
 pub use blackout::Blackout;
 pub use bucket::Bucket;
@@ -35,6 +37,8 @@ pub use quic_sni::QuicSni;
 pub use residual::Residual;
 pub use sni_drop::SniDrop;
 pub use sni_reset::SniReset;
+pub use udp_off::UdpOff;
+pub use unknown_udp_off::UnknownUdpOff;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -7,9 +7,11 @@
 mod assembly;
 mod hello;
 mod initials;
+mod protocol;
 
 pub use hello::ClientHello;
 pub use initials::{Initials, is_initial};
+pub use protocol::{Guess, Protocol};
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

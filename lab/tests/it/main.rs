@@ -16,6 +16,8 @@ mod seam;
 mod sni_drop;
 mod sni_reset;
 mod speed;
+mod udp_off;
+mod unknown_udp_off;
 mod world;
 
 use std::time::Duration;
