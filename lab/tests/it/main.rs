@@ -6,6 +6,7 @@ mod blackout;
 mod dns_poison;
 mod echo;
 mod forged_certificate;
+mod fully_encrypted;
 mod http_redirect;
 mod ip_block;
 mod national_cut;
