@@ -10,6 +10,7 @@ mod fully_encrypted;
 mod http_redirect;
 mod ip_block;
 mod national_cut;
+mod protocol_whitelist;
 mod quic_block;
 mod quic_sni;
 mod sandbox;
