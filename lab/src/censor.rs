@@ -22,6 +22,7 @@ mod quic_sni;
 mod residual;
 mod sni_drop;
 mod sni_reset;
+mod sni_whitelist;
 mod udp_off;
 mod unknown_udp_off;
 
@@ -41,6 +42,7 @@ pub use quic_sni::QuicSni;
 pub use residual::Residual;
 pub use sni_drop::SniDrop;
 pub use sni_reset::SniReset;
+pub use sni_whitelist::SniWhitelist;
 pub use udp_off::UdpOff;
 pub use unknown_udp_off::UnknownUdpOff;
 

@@ -17,6 +17,7 @@ mod sandbox;
 mod seam;
 mod sni_drop;
 mod sni_reset;
+mod sni_whitelist;
 mod speed;
 mod udp_off;
 mod unknown_udp_off;
