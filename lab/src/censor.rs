@@ -23,6 +23,7 @@ mod residual;
 mod sni_drop;
 mod sni_reset;
 mod sni_whitelist;
+mod tls_fingerprint;
 mod udp_off;
 mod unknown_udp_off;
 
@@ -43,6 +44,7 @@ pub use residual::Residual;
 pub use sni_drop::SniDrop;
 pub use sni_reset::SniReset;
 pub use sni_whitelist::SniWhitelist;
+pub use tls_fingerprint::TlsFingerprint;
 pub use udp_off::UdpOff;
 pub use unknown_udp_off::UnknownUdpOff;
 

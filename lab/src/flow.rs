@@ -5,6 +5,7 @@
 //! It keeps the beginning of a flow only ([`MAX_START`]), and it judges nothing.
 
 mod assembly;
+mod fingerprint;
 mod hello;
 mod initials;
 mod protocol;

@@ -19,6 +19,7 @@ mod sni_drop;
 mod sni_reset;
 mod sni_whitelist;
 mod speed;
+mod tls_fingerprint;
 mod udp_off;
 mod unknown_udp_off;
 mod world;
