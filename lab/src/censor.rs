@@ -8,7 +8,9 @@
 
 mod blackout;
 mod bucket;
+mod connection_limit;
 mod dns_poison;
+mod freeze;
 mod ip_block;
 mod names;
 mod national_cut;
@@ -16,10 +18,13 @@ mod per_flow;
 mod residual;
 mod sni_drop;
 mod sni_reset;
+mod throttle;
 
 pub use blackout::Blackout;
 pub use bucket::Bucket;
+pub use connection_limit::ConnectionLimit;
 pub use dns_poison::DnsPoison;
+pub use freeze::Freeze;
 pub use ip_block::IpBlock;
 pub use names::Names;
 pub use national_cut::NationalCut;
@@ -27,6 +32,7 @@ pub use per_flow::PerFlow;
 pub use residual::Residual;
 pub use sni_drop::SniDrop;
 pub use sni_reset::SniReset;
+pub use throttle::Throttle;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

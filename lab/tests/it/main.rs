@@ -3,7 +3,9 @@
 //! world is one process; see `busel_lab::sandbox`.
 
 mod blackout;
+mod connection_limit;
 mod dns_poison;
+mod freeze;
 mod ip_block;
 mod national_cut;
 mod sandbox;
@@ -11,6 +13,7 @@ mod seam;
 mod sni_drop;
 mod sni_reset;
 mod speed;
+mod throttle;
 mod world;
 
 use std::time::Duration;
