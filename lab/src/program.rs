@@ -11,6 +11,7 @@ mod nginx;
 mod page;
 mod scene;
 mod tls;
+mod tunnel;
 
 pub use ca::{Ca, Certified};
 pub use curl::{Curl, Failure, Load};
@@ -20,3 +21,4 @@ pub use nginx::Nginx;
 pub use page::{PAGES, body};
 pub use scene::Scene;
 pub use tls::{Tls, trusting};
+pub use tunnel::Tunnel;

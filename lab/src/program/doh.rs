@@ -40,7 +40,7 @@ impl Doh {
         name: &str,
         zone: Zone,
     ) -> anyhow::Result<Self> {
-        let acceptor = acceptor(ca, name)?;
+        let acceptor = acceptor(ca, name, &["h2", "http/1.1"])?;
         let listener = host.listen(443)?;
         let _inside = world.tasks().enter();
         let listener = TcpListener::from_std(listener)?;
@@ -54,7 +54,8 @@ impl Drop for Doh {
     }
 }
 
-fn acceptor(ca: &Ca, name: &str) -> anyhow::Result<TlsAcceptor> {
+/// A TLS server's end for a name or an address, with the protocols that it offers.
+pub(super) fn acceptor(ca: &Ca, name: &str, offers: &[&str]) -> anyhow::Result<TlsAcceptor> {
     let certified = ca.certify(&[name])?;
     let certificate = CertificateDer::from_pem_slice(certified.certificate.as_bytes())?;
     let key = PrivateKeyDer::from_pem_slice(certified.key.as_bytes())?;
@@ -63,7 +64,7 @@ fn acceptor(ca: &Ca, name: &str) -> anyhow::Result<TlsAcceptor> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = offers.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -5,6 +5,7 @@
 mod blackout;
 mod connection_limit;
 mod dns_poison;
+mod encapsulated_tls;
 mod freeze;
 mod ip_block;
 mod national_cut;
