@@ -6,6 +6,7 @@
 //! Policies are pure in time: `now` is in the [`Context`]. They open nothing and start nothing; one
 //! that needs a program of its own (a prober, a forging proxy) is given a channel to it.
 
+mod active_probing;
 mod blackout;
 mod bucket;
 mod connection_limit;
@@ -21,6 +22,7 @@ mod sni_drop;
 mod sni_reset;
 mod throttle;
 
+pub use active_probing::{ActiveProbing, Guilty, Suspect};
 pub use blackout::Blackout;
 pub use bucket::Bucket;
 pub use connection_limit::ConnectionLimit;

@@ -2,6 +2,7 @@
 //! technique: what must be blocked is, by a plain client, and what must pass does. One test is one
 //! world is one process; see `busel_lab::sandbox`.
 
+mod active_probing;
 mod blackout;
 mod connection_limit;
 mod dns_poison;
