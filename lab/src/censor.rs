@@ -7,9 +7,11 @@
 //! that needs a program of its own (a prober, a forging proxy) is given a channel to it.
 
 mod active_probing;
+mod bittorrent_block;
 mod blackout;
 mod bucket;
 mod connection_limit;
+mod dht_poison;
 mod dns_poison;
 mod encapsulated_tls;
 mod freeze;
@@ -23,9 +25,11 @@ mod sni_reset;
 mod throttle;
 
 pub use active_probing::{ActiveProbing, Guilty, Suspect};
+pub use bittorrent_block::BittorrentBlock;
 pub use blackout::Blackout;
 pub use bucket::Bucket;
 pub use connection_limit::ConnectionLimit;
+pub use dht_poison::{DHT_BOOTSTRAP, DhtPoison};
 pub use dns_poison::DnsPoison;
 pub use encapsulated_tls::EncapsulatedTls;
 pub use freeze::Freeze;

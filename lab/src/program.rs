@@ -5,6 +5,8 @@
 
 mod ca;
 mod curl;
+mod dht;
+mod dht_enumeration;
 mod dns;
 mod doh;
 mod nginx;
@@ -16,6 +18,8 @@ mod tunnel;
 
 pub use ca::{Ca, Certified};
 pub use curl::{Curl, Failure, Load};
+pub use dht::DhtNode;
+pub use dht_enumeration::DhtEnumeration;
 pub use dns::{Dns, Zone};
 pub use doh::Doh;
 pub use nginx::Nginx;

@@ -3,8 +3,11 @@
 //! world is one process; see `busel_lab::sandbox`.
 
 mod active_probing;
+mod bittorrent_block;
 mod blackout;
 mod connection_limit;
+mod dht_enumeration;
+mod dht_poison;
 mod dns_poison;
 mod encapsulated_tls;
 mod freeze;
