@@ -6,8 +6,10 @@
 
 mod assembly;
 mod hello;
+mod initials;
 
 pub use hello::ClientHello;
+pub use initials::{Initials, is_initial};
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
