@@ -29,6 +29,7 @@ mod quic_sni;
 mod residual;
 mod sni_drop;
 mod sni_reset;
+mod source_allowlist;
 mod throttle;
 
 pub use active_probing::{ActiveProbing, Guilty, Suspect};
@@ -54,6 +55,7 @@ pub use quic_sni::QuicSni;
 pub use residual::Residual;
 pub use sni_drop::SniDrop;
 pub use sni_reset::SniReset;
+pub use source_allowlist::SourceAllowlist;
 pub use throttle::Throttle;
 
 use std::collections::BTreeMap;

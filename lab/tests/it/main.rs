@@ -3,6 +3,8 @@
 //! world is one process; see `busel_lab::sandbox`.
 
 mod active_probing;
+mod belarus_2020;
+mod belarus_2025;
 mod bittorrent_block;
 mod blackout;
 mod connection_limit;
@@ -26,6 +28,7 @@ mod sandbox;
 mod seam;
 mod sni_drop;
 mod sni_reset;
+mod source_allowlist;
 mod speed;
 mod throttle;
 mod world;
