@@ -52,7 +52,17 @@ impl Initials {
             }
             rest = behind;
         }
+        self.hello()
+    }
+
+    /// The hello, if it is there whole.
+    pub fn hello(&self) -> Option<&ClientHello> {
         self.hello.as_deref()
+    }
+
+    /// Whether any packet was read, so that a hello may follow or has come.
+    pub fn began(&self) -> bool {
+        self.keys.is_some()
     }
 
     /// Undoes the protection. A packet that the known keys do not fit may begin another connection,
