@@ -7,6 +7,9 @@
 
 pub mod belarus_2020;
 pub mod belarus_2025;
+pub mod china;
+pub mod iran_2026;
+pub mod russia_mobile_2026;
 
 use std::net::IpAddr;
 
