@@ -24,6 +24,7 @@ pub mod flow;
 pub mod map;
 pub mod middlebox;
 pub mod packet;
+pub mod profile;
 pub mod program;
 pub mod sandbox;
 pub mod world;

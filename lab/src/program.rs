@@ -5,22 +5,30 @@
 
 mod ca;
 mod curl;
+mod dht;
+mod dht_enumeration;
 mod dns;
 mod doh;
 mod forger;
 mod nginx;
 mod page;
+mod prober;
 mod quic;
 mod scene;
 mod tls;
+mod tunnel;
 
 pub use ca::{Ca, Certified};
 pub use curl::{Curl, Failure, Load};
+pub use dht::DhtNode;
+pub use dht_enumeration::DhtEnumeration;
 pub use dns::{Dns, Zone};
 pub use doh::Doh;
 pub use forger::Forger;
 pub use nginx::Nginx;
 pub use page::{PAGES, body};
+pub use prober::{Answer, End, Probe, Prober, Report};
 pub use quic::{Quic, QuicClient};
 pub use scene::Scene;
 pub use tls::{Tls, trusting};
+pub use tunnel::Tunnel;
