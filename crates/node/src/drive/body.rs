@@ -119,29 +119,33 @@ impl Drive {
     ///
     /// If the future is dropped, an item may be lost: then the body must not be gone on with.
     async fn next_piece(&mut self) -> Option<Result<Bytes, Failure>> {
+        let mut piece = None;
         loop {
-            if self.winner.as_ref()?.is_over() {
-                self.finished();
-                return None;
+            if piece.is_none() {
+                if self.winner.as_ref()?.is_over() {
+                    self.finished();
+                    return None;
+                }
+                self.race.handle(Input::Waiting, self.tick());
             }
-            self.race.handle(Input::Waiting, self.tick());
             match self.race.poll() {
                 Output::Start(route) => self.launch(route),
-                Output::Cancel(route) => self.cancel(route),
+                Output::Cancel(route) => self.cancel_body(route),
                 Output::Deliver(route) => self.switch_to(route),
                 Output::DeliverStale | Output::GiveUp => return Some(Err(self.cut())),
-                Output::Wait(until) => {
-                    if let Some(piece) = self.wait_for_piece(until).await {
-                        return Some(piece);
-                    }
-                }
+                // What the piece changed is done before its reader, who may pause, has it.
+                Output::Wait(_) if piece.is_some() => return piece,
+                Output::Wait(until) => match self.wait_for_piece(until).await {
+                    Some(Err(failure)) => return Some(Err(failure)),
+                    next => piece = next,
+                },
             }
         }
     }
 
     /// Waits for the winner's next item, another route, or the time that the race named.
     async fn wait_for_piece(&mut self, until: Option<Tick>) -> Option<Result<Bytes, Failure>> {
-        let clock = self.node.clock;
+        let (clock, stop) = (self.node.clock, self.node.stop.clone());
         let winner = self.winner.as_mut()?;
         let item = tokio::select! {
             biased;
@@ -154,6 +158,7 @@ impl Drive {
                 self.race.handle(Input::Timeout, clock.tick());
                 return None;
             }
+            () = stop.cancelled() => return Some(Err(self.cut())),
         };
         // A program that reads slowly is no stall: the route has done its part.
         if matches!(item, Some(Ok(_))) {
@@ -180,6 +185,14 @@ impl Drive {
         self.timeline.set(self.race.events());
     }
 
+    /// A way that is not waited for any more, be it the one that delivered.
+    fn cancel_body(&mut self, route: Route) {
+        self.cancel(route);
+        if let Some(winner) = self.winner.as_mut().filter(|winner| winner.route == route) {
+            winner.items = stream::pending().boxed();
+        }
+    }
+
     /// The winner broke: another way brings the next items, if any does.
     fn broke(&mut self, failure: Failure) -> Option<Result<Bytes, Failure>> {
         let winner = self.winner.as_mut()?;
@@ -198,6 +211,7 @@ impl Drive {
         };
         let replaced = std::mem::replace(&mut winner.route, route);
         winner.items = started.items;
+        winner.resume.peers.extend(started.head.peer);
         if let Some(snapshot) = started.head.snapshot {
             winner.snapshot.get_or_insert(snapshot);
         }
@@ -239,7 +253,14 @@ impl Winner {
             at: head.offset,
             end: head.len.filter(|_| !part && !bodiless),
             span,
-            resume: Resume { root: head.root(), etag, coding, len: head.len },
+            resume: Resume {
+                root: head.root(),
+                etag,
+                coding,
+                len: head.len,
+                authority: head.authority.clone(),
+                peers: head.peer.into_iter().collect(),
+            },
             kept: false,
             snapshot: None,
             stale: false,

@@ -44,6 +44,7 @@ pub(crate) async fn start(
         authority: if url.is_https() { Authority::Site } else { Authority::Nobody },
         fetched_at: None,
         snapshot: None,
+        peer: None,
         shaped: true,
     };
     if let Some(resume) = &want.resume {

@@ -139,6 +139,7 @@ fn preview_head(node: &Node, injector: &Injector, preview: Preview, want: &Want)
         },
         fetched_at: Some(preview.fetched_at),
         snapshot: None,
+        peer: None,
         shaped: false,
     }
 }
@@ -153,6 +154,7 @@ fn signed_head(snapshot: Snapshot, node: &Node, want: &Want) -> Head {
         authority: Authority::Injector { label: label(node, &snapshot.cert().root), tls: head.tls },
         fetched_at: Some(head.fetched_at),
         snapshot: Some(snapshot.clone()),
+        peer: None,
         shaped: false,
     }
 }

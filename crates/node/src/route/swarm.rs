@@ -32,15 +32,22 @@ const MAX_ASKED: usize = 16;
 
 /// A peer's answer that verified.
 struct Found {
+    peer: PeerId,
     snapshot: Snapshot,
     stream: Stream,
 }
 
 /// Asks known peers.
 pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
-    let peers = node.peers_to_ask(MAX_ASKED);
+    let mut peers = node.peers_to_ask(MAX_ASKED);
     if peers.is_empty() {
         return Err(Failure::NobodyKnown.into());
+    }
+    if let Some(resume) = &want.resume {
+        for stopped in &resume.peers {
+            node.favour().failed(stopped, node.clock.tick());
+        }
+        peers.sort_by_key(|peer| resume.peers.contains(peer));
     }
     let mut asking = FuturesUnordered::new();
     for (at, peer) in peers.into_iter().enumerate() {
@@ -133,7 +140,7 @@ async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
     {
         return Err(Failure::CannotResume);
     }
-    Ok(Found { snapshot, stream })
+    Ok(Found { peer, snapshot, stream })
 }
 
 fn started(node: &Node, found: Found, want: &Want) -> Started {
@@ -152,6 +159,7 @@ fn started(node: &Node, found: Found, want: &Want) -> Started {
         },
         fetched_at: Some(snapshot.head().fetched_at),
         snapshot: Some(snapshot),
+        peer: Some(found.peer),
         shaped: false,
     };
     let items = match want.method {
