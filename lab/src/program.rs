@@ -1,22 +1,27 @@
 //! What runs in a world: real origins, resolvers and a plain client. A [`Scene`] is a world with all
-//! of them at their places.
-//!
-//! Busel itself is not here; the matrix starts it in hosts of a scene.
+//! of them at their places. A [`Network`] is the real `busel` in hosts of a scene, and a [`Reader`]
+//! somebody who reads by it.
 
+mod busel;
 mod ca;
 mod curl;
 mod dns;
 mod doh;
+mod network;
 mod nginx;
 mod page;
+mod reader;
 mod scene;
 mod tls;
 
+pub use busel::Busel;
 pub use ca::{Ca, Certified};
 pub use curl::{Curl, Failure, Load};
 pub use dns::{Dns, Zone};
 pub use doh::Doh;
+pub use network::{LISTED, Network, UNLISTED};
 pub use nginx::Nginx;
 pub use page::{PAGES, body};
+pub use reader::{Exposure, Reader, Visit, Way};
 pub use scene::Scene;
 pub use tls::{Tls, trusting};

@@ -10,6 +10,7 @@ mod launch;
 mod wiring;
 
 pub use drawing::Drawing;
+pub(crate) use drawing::PCAP;
 pub use host::Host;
 pub use launch::{Launch, Ran, Running};
 
