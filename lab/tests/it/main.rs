@@ -5,6 +5,7 @@
 mod blackout;
 mod dns_poison;
 mod ip_block;
+mod midflight;
 mod national_cut;
 mod sandbox;
 mod seam;
