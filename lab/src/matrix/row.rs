@@ -57,3 +57,43 @@ impl Row {
         words.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(expected: bool, loaded: bool, identical: bool, route: &str) -> Row {
+        Row {
+            technique: "sni_reset".into(),
+            program: "busel".into(),
+            way: Some("any".into()),
+            exposure: Some("quiet".into()),
+            route: Some(route.into()),
+            wire: None,
+            loaded,
+            identical,
+            ttfb_ms: None,
+            bytes: 0,
+            expected,
+            gap: None,
+            told: None,
+        }
+    }
+
+    #[test]
+    fn what_does_otherwise_is_a_surprise() {
+        assert_eq!(row(true, true, true, "swarm").surprise(), None);
+        assert_eq!(row(false, false, false, "").surprise(), None);
+        for (expected, loaded, identical, route, word) in [
+            (true, true, true, "local", "does not get past"),
+            (true, false, false, "", "does not get past"),
+            (false, true, true, "injector", "gets past it now"),
+            (false, true, false, "direct", "something else"),
+            (true, true, false, "direct", "something else"),
+        ] {
+            let surprise = row(expected, loaded, identical, route).surprise().expect("one");
+            assert!(surprise.starts_with("sni_reset: busel any quiet"), "{surprise}");
+            assert!(surprise.contains(word), "{surprise}");
+        }
+    }
+}

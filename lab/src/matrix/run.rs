@@ -15,7 +15,7 @@ const HOME: &str = "home-a";
 /// How long a load may take that is expected to succeed.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long one is given that is not: a plain client, and Busel, which has more ways to try.
-const DOUBT: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(25));
+const DOUBT: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(12));
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
