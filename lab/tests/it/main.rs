@@ -4,14 +4,25 @@
 
 mod blackout;
 mod dns_poison;
+mod echo;
+mod forged_certificate;
+mod fully_encrypted;
+mod http_redirect;
 mod ip_block;
 mod midflight;
 mod national_cut;
+mod protocol_whitelist;
+mod quic_block;
+mod quic_sni;
 mod sandbox;
 mod seam;
 mod sni_drop;
 mod sni_reset;
+mod sni_whitelist;
 mod speed;
+mod tls_fingerprint;
+mod udp_off;
+mod unknown_udp_off;
 mod world;
 
 use std::time::Duration;
