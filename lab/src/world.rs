@@ -7,6 +7,7 @@
 mod drawing;
 mod host;
 mod launch;
+mod power;
 mod wiring;
 
 pub use drawing::Drawing;
