@@ -1,11 +1,14 @@
-//! `busel-lab`: measures the matrix of techniques, one world after the other, and writes it down. It
+//! `busel-lab`: measures the matrix of techniques, a world for each, and writes it down. It
 //! is run by `cargo xtask lab`, which builds it together with the `busel` that it runs.
 //!
 //! Each technique is measured by this same program in a sandbox of its own, so that one that goes
 //! wrong leaves nothing behind.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
@@ -19,6 +22,8 @@ busel-lab [--full] [--case NAME] [--pcap DIR]
   --pcap DIR   keep what passed each point, in a directory for each technique";
 /// Within a sandbox: which technique, and how much of it.
 const WITHIN: &str = "--within";
+/// Worlds at once.
+const AT_ONCE: usize = 2;
 /// Where captures go, for the worlds.
 const PCAP: &str = "BUSEL_LAB_PCAP";
 
@@ -69,12 +74,12 @@ impl Order {
         let all = techniques();
         let chosen: Vec<&Case> = all.iter().filter(wanted).collect();
         ensure!(!chosen.is_empty(), "there is no such technique; there are:\n{}", names(&all));
-        let mut rows = Vec::new();
-        let mut wrong = Vec::new();
-        for case in chosen {
-            match self.measure(case.name()) {
+        let names: Vec<&str> = chosen.into_iter().map(Case::name).collect();
+        let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+        for (name, measured) in names.iter().zip(self.measure_all(&names)) {
+            match measured {
                 Ok(measured) => rows.extend(measured),
-                Err(error) => wrong.push(format!("{}: {error:#}", case.name())),
+                Err(error) => wrong.push(format!("{name}: {error:#}")),
             }
         }
         wrong.extend(rows.iter().filter_map(Row::surprise));
@@ -87,6 +92,25 @@ impl Order {
             say(&format!("!! {surprise}"));
         }
         Ok(wrong.is_empty())
+    }
+
+    /// Measures some at once, since most of it is waiting; the order of the rows does not tell.
+    fn measure_all(&self, names: &[&str]) -> Vec<anyhow::Result<Vec<Row>>> {
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+        let work = || {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(name) = names.get(at) else { return };
+                let measured = self.measure(name);
+                done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, measured);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(work);
+            }
+        });
+        done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
     }
 
     fn measure(&self, name: &str) -> anyhow::Result<Vec<Row>> {

@@ -5,6 +5,7 @@
 //! To add a technique add a line to [`techniques`].
 
 mod case;
+mod learnt;
 mod report;
 mod row;
 mod run;

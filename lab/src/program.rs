@@ -1,6 +1,6 @@
 //! What runs in a world: real origins, resolvers and a plain client. A [`Scene`] is a world with all
-//! of them at their places. A [`Network`] is the real `busel` in hosts of a scene, and a [`Reader`]
-//! somebody who reads by it.
+//! of them at their places. A [`Stage`] has the real `busel` in it too, and a [`Reader`] is
+//! somebody who reads by that.
 
 mod busel;
 mod ca;
@@ -17,6 +17,7 @@ mod prober;
 mod quic;
 mod reader;
 mod scene;
+mod stage;
 mod tls;
 mod tunnel;
 
@@ -35,5 +36,6 @@ pub use prober::{Answer, End, Probe, Prober, Report};
 pub use quic::{Quic, QuicClient};
 pub use reader::{Exposure, Reader, Visit, Way};
 pub use scene::Scene;
+pub use stage::Stage;
 pub use tls::{Tls, trusting};
 pub use tunnel::Tunnel;

@@ -3,15 +3,34 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 
-use crate::program::{Scene, Way};
+use crate::program::{Stage, Way};
 
-/// Puts a technique in force. What it returns is kept until the world ends: programs of the censor.
-type Force = Box<dyn Fn(&Scene) -> anyhow::Result<Box<dyn Any>>>;
+/// Puts a technique in force. What it returns is kept until the world ends.
+type Force = Box<dyn Fn(&Stage) -> anyhow::Result<Box<dyn Any>>>;
+
+/// What putting a technique in force leaves behind: nothing, or a program of the censor's.
+pub trait Left {
+    /// What is to be kept.
+    fn kept(self) -> anyhow::Result<Box<dyn Any>>;
+}
+
+impl Left for () {
+    fn kept(self) -> anyhow::Result<Box<dyn Any>> {
+        Ok(Box::new(()))
+    }
+}
+
+impl<T: 'static> Left for anyhow::Result<T> {
+    fn kept(self) -> anyhow::Result<Box<dyn Any>> {
+        Ok(Box::new(self?))
+    }
+}
 
 /// One technique.
 pub struct Case {
     name: &'static str,
     force: Force,
+    scheme: &'static str,
     curl: Expected,
     ways: BTreeMap<Way, Expected>,
 }
@@ -36,7 +55,7 @@ impl Expected {
 
 impl Case {
     /// A technique that strikes at the site alone: all ways but the direct one lead around it.
-    pub fn site<K: 'static>(name: &'static str, force: impl Fn(&Scene) -> K + 'static) -> Self {
+    pub fn site<L: Left>(name: &'static str, force: impl Fn(&Stage) -> L + 'static) -> Self {
         Self::nothing(name, force).passing(&[
             Way::Any,
             Way::Connect,
@@ -46,16 +65,21 @@ impl Case {
         ])
     }
 
+    /// One that lets web pages be, and strikes at something else.
+    pub fn harmless<L: Left>(name: &'static str, force: impl Fn(&Stage) -> L + 'static) -> Self {
+        Self::nothing(name, force).passing(&Way::ALL).curl_passes()
+    }
+
     /// One that strikes at all that is abroad: who is at home is left.
-    pub fn abroad<K: 'static>(name: &'static str, force: impl Fn(&Scene) -> K + 'static) -> Self {
+    pub fn abroad<L: Left>(name: &'static str, force: impl Fn(&Stage) -> L + 'static) -> Self {
         Self::nothing(name, force).passing(&[Way::Any, Way::Swarm])
     }
 
     /// One that lets nothing pass.
-    pub fn nothing<K: 'static>(name: &'static str, force: impl Fn(&Scene) -> K + 'static) -> Self {
-        let force: Force = Box::new(move |scene| Ok(Box::new(force(scene))));
+    pub fn nothing<L: Left>(name: &'static str, force: impl Fn(&Stage) -> L + 'static) -> Self {
+        let force: Force = Box::new(move |stage| force(stage).kept());
         let ways = Way::ALL.map(|way| (way, Expected::Blocked)).into();
-        Self { name, force, curl: Expected::Blocked, ways }
+        Self { name, force, scheme: "https", curl: Expected::Blocked, ways }
     }
 
     /// The same, where these ways lead past it too.
@@ -85,14 +109,25 @@ impl Case {
         Self { curl: Expected::Passes, ..self }
     }
 
+    /// The same, where the plain client says `http`.
+    #[must_use]
+    pub fn over_http(self) -> Self {
+        Self { scheme: "http", ..self }
+    }
+
+    /// What begins the address that the plain client asks for.
+    pub fn scheme(&self) -> &'static str {
+        self.scheme
+    }
+
     /// Its name: that of the policy's file.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
     /// Puts it in force, for as long as what this returns is kept.
-    pub fn force(&self, scene: &Scene) -> anyhow::Result<Box<dyn Any>> {
-        (self.force)(scene)
+    pub fn force(&self, stage: &Stage) -> anyhow::Result<Box<dyn Any>> {
+        (self.force)(stage)
     }
 
     /// What is expected of a plain client.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Case, Expected, Row};
-use crate::program::{Exposure, LISTED, Load, Network, Reader, Scene, Visit, Way};
+use crate::program::{Exposure, LISTED, Load, Network, Reader, Stage, Visit, Way};
 use crate::world::PCAP;
 
 /// What is read: 60 KiB.
@@ -50,18 +50,17 @@ pub fn run(case: &Case, extent: Extent, tell: impl Fn(&Row)) -> anyhow::Result<V
     if let Some(dir) = std::env::var_os(PCAP) {
         drawing = drawing.capture(PathBuf::from(dir).join(case.name()));
     }
-    let scene = Scene::of(drawing)?;
-    let mut network = Network::start(&scene)?;
-    network.warm(PAGE)?;
-    let _in_force = case.force(&scene)?;
-    let mut rows = vec![by_curl(case, &scene)?];
+    let mut stage = Stage::of(drawing)?;
+    stage.network.warm(PAGE)?;
+    let _in_force = case.force(&stage)?;
+    let mut rows = vec![by_curl(case, &stage)?];
     rows.iter().for_each(&tell);
     for way in extent.ways() {
         if *way == Way::Swarm {
-            network.injector.kill();
+            stage.network.injector.kill();
         }
         for exposure in extent.exposures() {
-            let row = by_busel(case, &scene, &network, *way, *exposure)?;
+            let row = by_busel(case, &stage, *way, *exposure)?;
             tell(&row);
             rows.push(row);
         }
@@ -69,10 +68,11 @@ pub fn run(case: &Case, extent: Extent, tell: impl Fn(&Row)) -> anyhow::Result<V
     Ok(rows)
 }
 
-fn by_curl(case: &Case, scene: &Scene) -> anyhow::Result<Row> {
+fn by_curl(case: &Case, stage: &Stage) -> anyhow::Result<Row> {
     let expected = case.of_curl();
     let patience = if expected.passes() { PATIENCE } else { DOUBT.0 };
-    let load = scene.curl(HOME).within(patience).get(&format!("https://{LISTED}{PAGE}"))?;
+    let url = format!("{}://{LISTED}{PAGE}", case.scheme());
+    let load = stage.scene.curl(HOME).within(patience).get(&url)?;
     let route = load.loaded().then(|| "direct".to_owned());
     let identical = load.is(LISTED, PAGE);
     let told = load.error.trim().to_owned();
@@ -80,17 +80,11 @@ fn by_curl(case: &Case, scene: &Scene) -> anyhow::Result<Row> {
     Ok(Row { route, identical, told: (!load.loaded()).then_some(told), ..row })
 }
 
-fn by_busel(
-    case: &Case,
-    scene: &Scene,
-    network: &Network,
-    way: Way,
-    exposure: Exposure,
-) -> anyhow::Result<Row> {
+fn by_busel(case: &Case, stage: &Stage, way: Way, exposure: Exposure) -> anyhow::Result<Row> {
     let expected = case.of(way);
     let patience = if expected.passes() { PATIENCE } else { DOUBT.1 };
-    let reader = Reader::start(scene, network, HOME, way, exposure)?;
-    let visit = reader.visit(scene, PAGE, patience)?;
+    let reader = Reader::start(stage, HOME, way, exposure)?;
+    let visit = reader.visit(stage, PAGE, patience)?;
     let told = (!visit.passed()).then(|| visit.told());
     let Visit { load, identical, route, wire } = visit;
     let row = row(case, "busel", expected, &load);

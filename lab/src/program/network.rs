@@ -12,7 +12,7 @@ pub const LISTED: &str = "news.example";
 /// Another site at the same origin, which is no injector's business.
 pub const UNLISTED: &str = "weather.example";
 /// The host of the relay at home.
-const RELAY_HOME: (&str, &str) = ("relay-home", "198.18.100.30");
+const RELAY_HOME: &str = "relay-home";
 
 /// Who is there.
 pub struct Network {
@@ -31,16 +31,20 @@ pub struct Network {
 }
 
 impl Network {
-    /// The country with a place for all of them.
+    /// The country with a place for all of them, and for the programs of censors: a box of the first
+    /// provider's and a prober.
     pub fn drawing() -> Drawing {
-        Drawing::country().server(Place::Exchange, RELAY_HOME.0, RELAY_HOME.1)
+        Drawing::country()
+            .server(Place::Exchange, RELAY_HOME, "198.18.100.30")
+            .server(Place::IspA, "box-a", "198.18.1.80")
+            .server(Place::Exchange, "prober", "198.18.100.66")
     }
 
     /// Starts them.
     pub fn start(scene: &Scene) -> anyhow::Result<Self> {
         let host = |name| scene.world.host(name);
         let (mut relay, mut relay_home) =
-            (start_relay(host("relay"))?, start_relay(host(RELAY_HOME.0))?);
+            (start_relay(host("relay"))?, start_relay(host(RELAY_HOME))?);
         let mut injector = Busel::new(host("injector"), "busel")?;
         injector.tell(&["join", &relay.printed_invite()?])?;
         let fetching = ["injector", "--hosts", LISTED, "--label", "Newsroom", "--rate", "10000"];

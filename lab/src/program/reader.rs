@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
-use super::network::{LISTED, Network, UNLISTED, reaching, words};
-use super::{Busel, Curl, Load, Scene, body};
+use super::network::{LISTED, UNLISTED, reaching, words};
+use super::{Busel, Curl, Load, Scene, Stage, body};
 
 /// Where the door is, in each host.
 const DOOR: &str = "http://127.0.0.1:8118";
@@ -130,14 +130,8 @@ pub struct Visit {
 impl Reader {
     /// A reader in a host, who has what the way allows and whose door is open. Whether their node
     /// has got in touch with anybody is another matter.
-    pub fn start(
-        scene: &Scene,
-        network: &Network,
-        host: &str,
-        way: Way,
-        exposure: Exposure,
-    ) -> anyhow::Result<Self> {
-        let host = scene.world.host(host);
+    pub fn start(stage: &Stage, host: &str, way: Way, exposure: Exposure) -> anyhow::Result<Self> {
+        let (scene, network, host) = (&stage.scene, &stage.network, stage.host(host));
         let name = format!("{way}-{}-{}", exposure.name(), host.next_launch());
         let mut busel = Busel::new(host, &name)?;
         if way != Way::Direct {
@@ -166,10 +160,10 @@ impl Reader {
     }
 
     /// Loads a page, and gives up after this long.
-    pub fn visit(&self, scene: &Scene, path: &str, patience: Duration) -> anyhow::Result<Visit> {
-        let before = answered(scene)?.len();
+    pub fn visit(&self, stage: &Stage, path: &str, patience: Duration) -> anyhow::Result<Visit> {
+        let before = answered(&stage.scene)?.len();
         let load = self.curl.clone().within(patience).get(&self.url(path))?;
-        self.visited(scene, path, load, before)
+        self.visited(&stage.scene, path, load, before)
     }
 
     /// What a load was, before which the origin had answered so many requests.

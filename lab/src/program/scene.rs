@@ -2,8 +2,6 @@
 //! server, and a client in every host.
 
 use super::{Ca, Curl, Dns, Doh, Nginx, Zone};
-use crate::censor::Censor;
-use crate::map::Point;
 use crate::world::{Drawing, World};
 
 /// The host of the DoH server, and its name.
@@ -50,11 +48,6 @@ impl Scene {
     /// A plain client in a host.
     pub fn curl(&self, host: &str) -> Curl {
         Curl::new(self.world.host(host), self.ca.path())
-    }
-
-    /// The censor at a point.
-    pub fn at(&self, point: Point) -> &Censor {
-        self.world.censor(point)
     }
 
     /// The web server in a host.

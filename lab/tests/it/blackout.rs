@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use busel_lab::censor::Blackout;
 use busel_lab::map::Point;
-use busel_lab::program::{Exposure, Failure, Network, Nginx, Reader, Scene, Way};
+use busel_lab::program::{Exposure, Failure, Nginx, Reader, Scene, Stage, Way};
 use busel_lab::sandbox::inside;
 
 use crate::SILENCE;
@@ -62,11 +62,10 @@ fn it_comes_in_the_middle_of_a_load() {
 #[test]
 fn busel_says_what_it_tried() {
     inside(|| {
-        let scene = Scene::of(Network::drawing())?;
-        let network = Network::start(&scene)?;
-        let reader = Reader::start(&scene, &network, "home-a", Way::Any, Exposure::Quiet)?;
-        scene.at(Point::IspA).only(Blackout);
-        let load = reader.visit(&scene, "/article", Duration::from_secs(60))?.load;
+        let stage = Stage::set()?;
+        let reader = Reader::start(&stage, "home-a", Way::Any, Exposure::Quiet)?;
+        stage.at(Point::IspA).only(Blackout);
+        let load = reader.visit(&stage, "/article", Duration::from_secs(60))?.load;
         assert_eq!((load.exit, load.header("busel-problem")), (0, Some("unanswered")), "{load:?}");
         let problem: serde_json::Value = serde_json::from_slice(&load.body)?;
         let tried = problem["tried"].as_array().into_iter().flatten();

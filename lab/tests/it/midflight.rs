@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use busel_lab::censor::{Context, Injected, IpBlock, Names, Policy, SniReset, Verdict};
 use busel_lab::map::Point;
 use busel_lab::packet::Packet;
-use busel_lab::program::{Exposure, LISTED, Network, Reader, Scene, Visit, Way};
+use busel_lab::program::{Exposure, LISTED, Reader, Stage, Visit, Way};
 use busel_lab::sandbox::inside;
 use busel_lab::world::Host;
 
@@ -68,15 +68,14 @@ impl Policy for Reset {
 
 /// A load that the site itself begins to answer.
 fn direct_is_cut(cut: impl FnOnce(&Host) -> After) -> anyhow::Result<()> {
-    let scene = Scene::of(Network::drawing())?;
-    let network = Network::start(&scene)?;
-    let reader = Reader::start(&scene, &network, "home-a", Way::Any, Exposure::Quiet)?;
-    scene.at(Point::IspA).only(cut(scene.world.host("origin")));
-    let visit = reader.visit(&scene, PAGE, PATIENCE)?;
+    let stage = Stage::set()?;
+    let reader = Reader::start(&stage, "home-a", Way::Any, Exposure::Quiet)?;
+    stage.at(Point::IspA).only(cut(stage.host("origin")));
+    let visit = reader.visit(&stage, PAGE, PATIENCE)?;
     is_whole(&visit, "direct");
-    assert!(scene.at(Point::IspA).counts("after").dropped > 0, "it was cut");
-    let injector = scene.world.host("injector").addrs();
-    let asked = scene.origin("origin").expect("it has one").requests()?;
+    assert!(stage.at(Point::IspA).counts("after").dropped > 0, "it was cut");
+    let injector = stage.host("injector").addrs();
+    let asked = stage.scene.origin("origin").expect("it has one").requests()?;
     let rest = asked
         .iter()
         .filter(|line| line.ends_with(PAGE))
@@ -98,21 +97,20 @@ fn the_site_is_reset_and_an_injector_goes_on() {
 #[test]
 fn the_way_to_the_injector_is_cut_and_a_neighbour_goes_on() {
     inside(|| {
-        let scene = Scene::of(Network::drawing())?;
-        let network = Network::start(&scene)?;
-        network.warm(PAGE)?;
-        let reader = Reader::start(&scene, &network, "home-a", Way::Injector, Exposure::Quiet)?;
-        let censor = scene.at(Point::IspA);
-        censor.only(After::silent(scene.world.host("relay")));
+        let stage = Stage::set()?;
+        stage.network.warm(PAGE)?;
+        let reader = Reader::start(&stage, "home-a", Way::Injector, Exposure::Quiet)?;
+        let censor = stage.at(Point::IspA);
+        censor.only(After::silent(stage.host("relay")));
         let visit = std::thread::scope(|scope| {
-            let visiting = scope.spawn(|| reader.visit(&scene, PAGE, PATIENCE));
+            let visiting = scope.spawn(|| reader.visit(&stage, PAGE, PATIENCE));
             // The friend's invite comes while the page does, so that the friend was not asked first.
             let until = Instant::now() + PATIENCE;
             while censor.counts("after").dropped == 0 {
                 assert!(Instant::now() < until, "nothing came of the page");
                 std::thread::sleep(Duration::from_millis(5));
             }
-            reader.busel.join_ways(&network.helper_invite)?;
+            reader.busel.join_ways(&stage.network.helper_invite)?;
             visiting.join().expect("a visit does not panic")
         })?;
         is_whole(&visit, "injector");
@@ -123,14 +121,13 @@ fn the_way_to_the_injector_is_cut_and_a_neighbour_goes_on() {
 #[test]
 fn a_neighbour_falls_silent_and_an_injector_goes_on() {
     inside(|| {
-        let scene = Scene::of(Network::drawing())?;
-        let network = Network::start(&scene)?;
-        network.warm(PAGE)?;
-        scene.at(Point::Border).only(SniReset::new(Names::new([LISTED])));
-        let reader = Reader::start(&scene, &network, "home-a", Way::Any, Exposure::Quiet)?;
-        let censor = scene.at(Point::IspA);
-        censor.only(After::silent(scene.world.host("relay-home")));
-        let visit = reader.visit(&scene, PAGE, PATIENCE)?;
+        let stage = Stage::set()?;
+        stage.network.warm(PAGE)?;
+        stage.at(Point::Border).only(SniReset::new(Names::new([LISTED])));
+        let reader = Reader::start(&stage, "home-a", Way::Any, Exposure::Quiet)?;
+        let censor = stage.at(Point::IspA);
+        censor.only(After::silent(stage.host("relay-home")));
+        let visit = reader.visit(&stage, PAGE, PATIENCE)?;
         is_whole(&visit, "swarm");
         assert!(censor.counts("after").dropped > 0, "it was cut");
         Ok(())
