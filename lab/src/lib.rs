@@ -25,6 +25,7 @@ pub mod map;
 pub mod matrix;
 pub mod middlebox;
 pub mod packet;
+pub mod profile;
 pub mod program;
 pub mod sandbox;
 pub mod world;

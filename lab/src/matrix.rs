@@ -1,4 +1,4 @@
-//! The matrix: every technique against a plain client and against Busel by each way, measured, and
+//! The matrix: every technique, and every profile of some, against a plain client and against Busel by each way, measured, and
 //! compared with what is expected by design. A row that does otherwise, for better or worse, is a
 //! surprise, and surprises end a run in red.
 //!
@@ -6,6 +6,7 @@
 
 mod case;
 mod learnt;
+mod profiles;
 mod report;
 mod row;
 mod run;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Case;
 use super::learnt::{fingerprints, probed};
+use super::profiles::profiles;
 use crate::censor::{
     BittorrentBlock, Blackout, ConnectionLimit, DhtPoison, DnsOnly, DnsPoison, EncapsulatedTls,
     Freeze, FullyEncrypted, HttpRedirect, InboundCut, IpBlock, LanOnly, Names, NationalCut,
@@ -82,11 +83,11 @@ pub fn techniques() -> Vec<Case> {
         Case::nothing("lan_only", |s| s.at(IspA).only(LanOnly::new(homes(s)))),
         Case::nothing("blackout", |s| s.at(IspA).only(Blackout)),
     ];
-    at_the_site.into_iter().chain(at_protocols).chain(at_all).collect()
+    at_the_site.into_iter().chain(at_protocols).chain(at_all).chain(profiles()).collect()
 }
 
 /// The forbidden sites: the one that may be shared, and the one that may not.
-fn sites() -> Names {
+pub(super) fn sites() -> Names {
     Names::new([LISTED, UNLISTED])
 }
 

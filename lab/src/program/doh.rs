@@ -39,7 +39,7 @@ impl Doh {
         name: &str,
         zone: Zone,
     ) -> anyhow::Result<Self> {
-        let acceptor = acceptor(ca, name, &["h2", "http/1.1"])?;
+        let acceptor = acceptor(ca, name)?;
         let listener = host.listen(443)?;
         let _inside = world.tasks().enter();
         let listener = TcpListener::from_std(listener)?;
@@ -53,10 +53,9 @@ impl Drop for Doh {
     }
 }
 
-/// A TLS server's end for a name or an address, with the protocols that it offers.
-pub(super) fn acceptor(ca: &Ca, name: &str, offers: &[&str]) -> anyhow::Result<TlsAcceptor> {
+fn acceptor(ca: &Ca, name: &str) -> anyhow::Result<TlsAcceptor> {
     let mut config = serving(ca, &[name])?;
-    config.alpn_protocols = offers.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -9,7 +9,7 @@ mod report;
 
 pub use report::{Answer, End, Probe, Report};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A running prober; it ends when this is dropped.
 pub struct Prober {
     task: JoinHandle<()>,
+    host: Host,
     suspects: mpsc::Sender<Suspect>,
     guilty: Guilty,
     reports: Arc<Mutex<Vec<Report>>>,
@@ -39,6 +40,7 @@ impl Prober {
         host: &Host,
         rule: impl Fn(&Report) -> bool + Send + Sync + 'static,
     ) -> Self {
+        let own = host.clone();
         let (suspects, mut told) = mpsc::channel::<Suspect>(WAITING);
         let (guilty, reports) = (Guilty::default(), Arc::<Mutex<Vec<Report>>>::default());
         let (condemned, done, host) = (guilty.clone(), Arc::clone(&reports), host.clone());
@@ -52,12 +54,17 @@ impl Prober {
                 done.lock().unwrap_or_else(PoisonError::into_inner).push(report);
             }
         });
-        Self { task, suspects, guilty, reports }
+        Self { task, host: own, suspects, guilty, reports }
     }
 
     /// The policy that tells it of servers.
     pub fn policy(&self) -> ActiveProbing {
         ActiveProbing::new(self.suspects.clone(), self.guilty.clone())
+    }
+
+    /// From where it probes.
+    pub fn addrs(&self) -> &[IpAddr] {
+        self.host.addrs()
     }
 
     /// All that it has heard so far.

@@ -11,9 +11,10 @@ use anyhow::Context as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use super::Ca;
-use super::doh::acceptor;
+use super::tls::serving;
 use crate::world::{Host, World};
 
 /// A running proxy; it ends when this is dropped.
@@ -30,7 +31,7 @@ struct Exit {
 impl Tunnel {
     /// Starts it on a port of a host, whose address is in its certificate.
     pub fn start(world: &World, host: &Host, ca: &Ca, port: u16) -> anyhow::Result<Self> {
-        let acceptor = acceptor(ca, &host.v4().to_string(), &[])?;
+        let acceptor = TlsAcceptor::from(Arc::new(serving(ca, &[&host.v4().to_string()])?));
         let listener = host.listen(port)?;
         let names = world.names().iter().cloned().collect();
         let exit = Arc::new(Exit { host: host.clone(), names });

@@ -3,8 +3,11 @@
 //! world is one process; see `busel_lab::sandbox`.
 
 mod active_probing;
+mod belarus_2020;
+mod belarus_2025;
 mod bittorrent_block;
 mod blackout;
+mod china;
 mod connection_limit;
 mod dht_enumeration;
 mod dht_poison;
@@ -18,6 +21,7 @@ mod fully_encrypted;
 mod http_redirect;
 mod inbound_cut;
 mod ip_block;
+mod iran_2026;
 mod lan_only;
 mod midflight;
 mod national_cut;
@@ -25,11 +29,13 @@ mod power_loss;
 mod protocol_whitelist;
 mod quic_block;
 mod quic_sni;
+mod russia_mobile_2026;
 mod sandbox;
 mod seam;
 mod sni_drop;
 mod sni_reset;
 mod sni_whitelist;
+mod source_allowlist;
 mod speed;
 mod throttle;
 mod tls_fingerprint;
