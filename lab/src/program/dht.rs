@@ -16,7 +16,7 @@ use crate::world::{Host, World};
 /// The port of nodes that serve.
 const PORT: u16 = 6881;
 /// How long a node waits for another.
-const REQUEST: Duration = Duration::from_millis(500);
+const REQUEST: Duration = Duration::from_secs(1);
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 

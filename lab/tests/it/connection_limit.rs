@@ -11,7 +11,7 @@ use busel_lab::sandbox::inside;
 const MOST: usize = 4;
 /// A load that arrives takes 2 s at this rate, and the others begin meanwhile.
 const RATE: &str = "30k";
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Six loads of a page at once.
 fn at_once(curl: &Curl, url: &str) -> anyhow::Result<Vec<Load>> {

@@ -23,7 +23,7 @@ use crate::flow::ClientHello;
 use crate::world::Host;
 
 /// How long a server may be silent.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// So much of an answer is kept.
 const MOST: usize = 16 << 10;
 /// The name for a server whose name was not heard.
