@@ -23,6 +23,7 @@
 pub mod censor;
 pub mod flow;
 pub mod map;
+pub mod matrix;
 pub mod middlebox;
 pub mod packet;
 pub mod profile;

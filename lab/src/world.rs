@@ -11,6 +11,7 @@ mod power;
 mod wiring;
 
 pub use drawing::Drawing;
+pub(crate) use drawing::PCAP;
 pub use host::Host;
 pub use launch::{Launch, Ran, Running};
 

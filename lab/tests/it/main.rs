@@ -23,6 +23,7 @@ mod inbound_cut;
 mod ip_block;
 mod iran_2026;
 mod lan_only;
+mod midflight;
 mod national_cut;
 mod power_loss;
 mod protocol_whitelist;
