@@ -5,28 +5,75 @@
 //!
 //! Policies are pure in time: `now` is in the [`Context`]. They open nothing and start nothing; one
 //! that needs a program of its own (a prober, a forging proxy) is given a channel to it.
+//!
+//! A technique is added by a file here, its two lines below, and a control test of its name in
+//! `lab/tests/it`: what must be blocked is, by a plain client, and what must pass does.
 
+mod active_probing;
+mod bittorrent_block;
 mod blackout;
 mod bucket;
+mod connection_limit;
+mod dht_poison;
+mod dns_only;
 mod dns_poison;
+mod encapsulated_tls;
+mod forged_certificate;
+mod freeze;
+mod fully_encrypted;
+mod http_redirect;
+mod inbound_cut;
 mod ip_block;
+mod lan_only;
 mod names;
 mod national_cut;
 mod per_flow;
+mod protocol_whitelist;
+mod quic_block;
+mod quic_sni;
 mod residual;
 mod sni_drop;
 mod sni_reset;
+mod sni_whitelist;
+mod source_allowlist;
+mod spare;
+mod throttle;
+mod tls_fingerprint;
+mod udp_off;
+mod unknown_udp_off;
 
+pub use active_probing::{ActiveProbing, Guilty, Suspect};
+pub use bittorrent_block::BittorrentBlock;
 pub use blackout::Blackout;
 pub use bucket::Bucket;
+pub use connection_limit::ConnectionLimit;
+pub use dht_poison::{DHT_BOOTSTRAP, DhtPoison};
+pub use dns_only::DnsOnly;
 pub use dns_poison::DnsPoison;
+pub use encapsulated_tls::EncapsulatedTls;
+pub use forged_certificate::{Diverted, ForgedCertificate};
+pub use freeze::Freeze;
+pub use fully_encrypted::FullyEncrypted;
+pub use http_redirect::{Ending, HttpRedirect};
+pub use inbound_cut::InboundCut;
 pub use ip_block::IpBlock;
+pub use lan_only::LanOnly;
 pub use names::Names;
 pub use national_cut::NationalCut;
 pub use per_flow::PerFlow;
+pub use protocol_whitelist::ProtocolWhitelist;
+pub use quic_block::QuicBlock;
+pub use quic_sni::QuicSni;
 pub use residual::Residual;
 pub use sni_drop::SniDrop;
 pub use sni_reset::SniReset;
+pub use sni_whitelist::SniWhitelist;
+pub use source_allowlist::SourceAllowlist;
+pub use spare::Spare;
+pub use throttle::Throttle;
+pub use tls_fingerprint::TlsFingerprint;
+pub use udp_off::UdpOff;
+pub use unknown_udp_off::UnknownUdpOff;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

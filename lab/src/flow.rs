@@ -5,9 +5,14 @@
 //! It keeps the beginning of a flow only ([`MAX_START`]), and it judges nothing.
 
 mod assembly;
+mod fingerprint;
 mod hello;
+mod initials;
+mod protocol;
 
 pub use hello::ClientHello;
+pub use initials::{Initials, is_initial};
+pub use protocol::{Guess, Protocol};
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

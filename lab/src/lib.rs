@@ -2,7 +2,8 @@
 //! reachability counts only against a censor, and the live internet is no place to try.
 //!
 //! A test draws a country ([`world::Drawing`]), starts programs in its hosts ([`program`]), puts a
-//! censor on the line ([`censor`]) and looks what arrives:
+//! censor on the line ([`censor`], or all of one place and time by [`profile`]) and looks what
+//! arrives:
 //!
 //! ```no_run
 //! use busel_lab::{censor, map::Point, program::Scene, sandbox};
@@ -22,8 +23,10 @@
 pub mod censor;
 pub mod flow;
 pub mod map;
+pub mod matrix;
 pub mod middlebox;
 pub mod packet;
+pub mod profile;
 pub mod program;
 pub mod sandbox;
 pub mod world;

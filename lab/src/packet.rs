@@ -5,6 +5,7 @@
 //! the first has no transport here, as for most real boxes.
 
 mod forge;
+mod marks;
 mod question;
 
 pub use question::Question;

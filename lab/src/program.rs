@@ -1,22 +1,41 @@
 //! What runs in a world: real origins, resolvers and a plain client. A [`Scene`] is a world with all
-//! of them at their places.
-//!
-//! Busel itself is not here; the matrix starts it in hosts of a scene.
+//! of them at their places. A [`Stage`] has the real `busel` in it too, and a [`Reader`] is
+//! somebody who reads by that.
 
+mod busel;
 mod ca;
 mod curl;
+mod dht;
+mod dht_enumeration;
 mod dns;
 mod doh;
+mod forger;
+mod network;
 mod nginx;
 mod page;
+mod prober;
+mod quic;
+mod reader;
 mod scene;
+mod stage;
 mod tls;
+mod tunnel;
 
+pub use busel::Busel;
 pub use ca::{Ca, Certified};
 pub use curl::{Curl, Failure, Load};
+pub use dht::DhtNode;
+pub use dht_enumeration::DhtEnumeration;
 pub use dns::{Dns, Zone};
 pub use doh::Doh;
+pub use forger::Forger;
+pub use network::{LISTED, Network, UNLISTED};
 pub use nginx::Nginx;
 pub use page::{PAGES, body};
+pub use prober::{Answer, End, Probe, Prober, Report};
+pub use quic::{Quic, QuicClient};
+pub use reader::{Exposure, Reader, Visit, Way};
 pub use scene::Scene;
+pub use stage::Stage;
 pub use tls::{Tls, trusting};
+pub use tunnel::Tunnel;

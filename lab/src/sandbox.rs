@@ -32,21 +32,20 @@ pub fn inside(test: impl FnOnce() -> anyhow::Result<()>) {
     }
 }
 
+/// As [`inside`], for a program that has nothing else to do: it is replaced by itself within, with the
+/// same arguments.
+pub fn inside_wholly(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    match std::env::var_os(MARK) {
+        Some(_) => prepare().and_then(|()| work()),
+        None => {
+            Err(command()?.args(std::env::args_os().skip(1)).exec()).context("setpriv and unshare")
+        }
+    }
+}
+
 /// Runs this test again within. Under nextest, where a process has one test only, it never returns.
 fn enter() -> anyhow::Result<()> {
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "the lab's tests need root and namespaces; `cargo xtask test` leaves them out where these \
-         are missing, and says so"
-    );
-    // The kernel's promise of an end goes from our parent to us, from us to the first process
-    // within, and from that one to all the others.
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"])
-        .args(["--kill-child", "--mount-proc", "--"])
-        .arg(std::env::current_exe().context("our own program")?)
-        .env(MARK, "1");
+    let mut command = command()?;
     if std::env::var_os("NEXTEST").is_some() {
         return Err(command.args(std::env::args_os().skip(1)).exec())
             .context("setpriv and unshare of util-linux are needed");
@@ -59,6 +58,24 @@ fn enter() -> anyhow::Result<()> {
     let status = command.status().context("setpriv and unshare of util-linux are needed")?;
     ensure!(status.success(), "the test failed in its sandbox: {status}");
     Ok(())
+}
+
+/// Our own program in new namespaces; its arguments are to be added.
+fn command() -> anyhow::Result<Command> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "the lab's worlds need root and namespaces; `cargo xtask test` leaves them out where these \
+         are missing, and says so"
+    );
+    // The kernel's promise of an end goes from our parent to us, from us to the first process
+    // within, and from that one to all the others.
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"])
+        .args(["--kill-child", "--mount-proc", "--"])
+        .arg(std::env::current_exe().context("our own program")?)
+        .env(MARK, "1");
+    Ok(command)
 }
 
 /// Gives the sandbox a place for its files.

@@ -7,9 +7,11 @@
 mod drawing;
 mod host;
 mod launch;
+mod power;
 mod wiring;
 
 pub use drawing::Drawing;
+pub(crate) use drawing::PCAP;
 pub use host::Host;
 pub use launch::{Launch, Ran, Running};
 

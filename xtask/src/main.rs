@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test`, `bench`, `shape`. It runs other programs and checks
+//! The project's own tasks: `cargo xtask test`, `lab`, `bench`, `shape`. It runs other programs and checks
 //! the shape of the tree; it builds nothing itself.
 
 mod namespaces;
@@ -12,6 +12,9 @@ use anyhow::{Context, bail};
 
 const USAGE: &str = "\
 cargo xtask test [--full] [NEXTEST ARGS]   all checks and tests, as CI runs them; --full adds the long ones
+cargo xtask lab [--full] [--case NAME] [--pcap DIR]
+                                           the censor lab's matrix; writes docs/lab-matrix.md and
+                                           target/lab-matrix.json; --full measures open readers too
 cargo xtask bench [ARGS]                   the benchmarks; writes docs/benchmarks.md and target/bench.json
 cargo xtask shape                          only the checks of the tree's shape";
 
@@ -19,6 +22,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.split_first() {
         Some((task, rest)) if task == "test" => test(rest),
+        Some((task, rest)) if task == "lab" => lab(rest),
         Some((task, rest)) if task == "bench" => bench(rest),
         Some((task, [])) if task == "shape" => shape::check(&root()),
         _ => Err(anyhow::anyhow!("{USAGE}")),
@@ -43,12 +47,8 @@ fn test(args: &[String]) -> anyhow::Result<()> {
     shape::check(&root())?;
     proto_is_pure()?;
     step("build, lints and tests");
-    // One build: clippy is the compiler of the workspace's own crates, so linting costs no second
-    // one. Its warnings are errors.
-    let mut tests = cargo();
+    let mut tests = linting();
     tests
-        .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
-        .env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__")
         .args(["nextest", "run", "--cargo-profile", "ci", "--workspace"])
         .args(["--exclude", "busel-bench"]);
     if let Err(why) = namespaces::probe() {
@@ -66,6 +66,23 @@ fn test(args: &[String]) -> anyhow::Result<()> {
         .args(["run", "--quiet", "--profile", "ci", "--bin", "bounded", "--target-dir"])
         .arg(root().join("target/fuzz"))
         .args(["--", "--runs", if full { "1000000" } else { "20000" }, "--seed", "1"]))
+}
+
+/// Builds the program and the lab as the tests do, once, and measures the matrix.
+fn lab(args: &[String]) -> anyhow::Result<()> {
+    packages::install()?;
+    namespaces::probe().context("the lab can't make its worlds here")?;
+    run(linting().args([
+        "build",
+        "--profile",
+        "ci",
+        "-p",
+        "busel-cli",
+        "-p",
+        "busel-lab",
+        "--bins",
+    ]))?;
+    run(linting().args(["run", "--quiet", "--profile", "ci", "-p", "busel-lab", "--"]).args(args))
 }
 
 fn bench(args: &[String]) -> anyhow::Result<()> {
@@ -88,6 +105,16 @@ fn proto_is_pure() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// One build for all: clippy is the compiler of the workspace's own crates, so that linting costs no
+/// second one. Its warnings are errors.
+fn linting() -> Command {
+    let mut command = cargo();
+    command
+        .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+        .env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
+    command
 }
 
 fn cargo() -> Command {

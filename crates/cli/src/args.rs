@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use busel_node::config::{ConnectTo, Exit, Exposure};
+use busel_node::config::{ConnectTo, Exit, ExitQuota, Exposure};
 use busel_proto::page::HostPattern;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -14,15 +15,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) setup: Setup,
-    /// What to log to standard error: error, warn, info, debug or a filter
-    #[arg(
-        long,
-        global = true,
-        env = "BUSEL_LOG",
-        default_value = "error,iroh=off",
-        hide_env = true
-    )]
+    /// What to log to standard error: off, error, warn, info, debug, trace or a filter; from debug
+    /// on, it names addresses and nodes
+    #[arg(long, global = true, env = "BUSEL_LOG", default_value = "error", hide_env = true)]
     pub(crate) log: String,
+    /// Log what happens, as --log info: no addresses and no nodes
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -60,6 +59,8 @@ pub(crate) enum Command {
     Invite,
     /// Join an invite
     Join(Join),
+    /// Take the word of a root: keys that it takes back, or copies that it vouches for
+    Heed(Heed),
     /// Say how the running node stands
     Status(Status),
     /// Find out what stands between this device and some sites, and name it
@@ -122,6 +123,9 @@ pub(crate) struct NodeFlags {
     /// Where others may connect to through this node
     #[arg(long, value_enum)]
     pub(crate) exit: Option<ExitFlag>,
+    /// The most that others may move through it a day, in MiB, or `unlimited`
+    #[arg(long, value_name = "MIB", value_parser = exit_quota)]
+    pub(crate) exit_quota: Option<ExitQuota>,
     /// The most that the store may take, in MiB
     #[arg(long, value_name = "MIB")]
     pub(crate) quota: Option<u64>,
@@ -199,10 +203,11 @@ pub(crate) struct Injector {
     /// What readers see as the authority of its pages
     #[arg(long, default_value = "injector")]
     pub(crate) label: String,
-    /// Root key file that certifies this injector's subkey anew as needed
+    /// Root key file that certifies this injector's subkey anew as needed, while it runs, too
     #[arg(long, value_name = "FILE", conflicts_with = "cert")]
     pub(crate) root: Option<PathBuf>,
-    /// Certificate for this injector's subkey, made by `busel root certify`
+    /// Certificate for this injector's subkey, made by `busel root certify`; a newer one put into
+    /// this file is taken in time
     #[arg(long, value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
     /// Print the request for `busel root certify`, and end
@@ -211,6 +216,9 @@ pub(crate) struct Injector {
     /// Requests that one client may make a second
     #[arg(long, default_value_t = 50)]
     pub(crate) rate: u32,
+    /// Ports to fetch from beside 80 and 443, e.g. 8443 or 8000-8999
+    #[arg(long, value_name = "PORTS", value_delimiter = ',', value_parser = ports)]
+    pub(crate) ports: Vec<RangeInclusive<u16>>,
     /// The longest body to fetch, in MiB
     #[arg(long, default_value_t = 1024)]
     pub(crate) max_body: u64,
@@ -286,10 +294,32 @@ pub(crate) struct Join {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Heed {
+    /// What `busel root revoke` printed, or the file that holds it
+    pub(crate) word: String,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Status {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn exit_quota(text: &str) -> Result<ExitQuota, String> {
+    if text == "unlimited" {
+        return Ok(ExitQuota::Unlimited);
+    }
+    let mib: u64 = text.parse().map_err(|_| "write a number of MiB, or unlimited".to_owned())?;
+    Ok(ExitQuota::Bytes(mib.saturating_mul(1 << 20)))
+}
+
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(first..=last),
+        _ => Err("write PORT or FIRST-LAST".into()),
+    }
 }
 
 impl From<ExposureFlag> for Exposure {

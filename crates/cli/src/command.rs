@@ -3,6 +3,7 @@
 pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod get;
+pub(crate) mod heed;
 pub(crate) mod injector;
 pub(crate) mod invite;
 pub(crate) mod join;
@@ -33,22 +34,38 @@ pub(crate) fn data_dir(setup: &Setup) -> anyhow::Result<PathBuf> {
     Ok(base.data_dir().join("busel"))
 }
 
-/// The configuration: the file's, with what was typed above it.
+/// The configuration of a reader's or helper's node.
 pub(crate) fn config(setup: &Setup, flags: &NodeFlags) -> anyhow::Result<Config> {
+    config_over(Config::default(), setup, flags)
+}
+
+/// The configuration: `defaults`, with what the file says above them, and above that what was typed.
+pub(crate) fn config_over(
+    defaults: Config,
+    setup: &Setup,
+    flags: &NodeFlags,
+) -> anyhow::Result<Config> {
     let dir = data_dir(setup)?;
     let named = setup.config.clone();
     let file = named.clone().unwrap_or_else(|| dir.join("config.toml"));
-    let mut config: Config = match std::fs::read_to_string(&file) {
-        Ok(text) => toml::from_str(&text).with_context(|| format!("{}", file.display()))?,
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            Config::default()
-        }
+    let defaults = Config { dir: dir.join("store"), ..defaults };
+    let mut config = match std::fs::read_to_string(&file) {
+        Ok(text) => read_over(&defaults, &text).with_context(|| format!("{}", file.display()))?,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => defaults,
         Err(error) => return Err(error).with_context(|| format!("{}", file.display())),
     };
-    config.dir = dir.join("store");
     apply(&mut config, flags)?;
     config.check()?;
     Ok(config)
+}
+
+/// What `text` says; where it says nothing, `defaults`.
+fn read_over(defaults: &Config, text: &str) -> anyhow::Result<Config> {
+    // Read by itself first: its errors name the line.
+    let _: Config = toml::from_str(text)?;
+    let mut all = toml::Table::try_from(defaults)?;
+    all.extend(toml::from_str::<toml::Table>(text)?);
+    Ok(all.try_into()?)
 }
 
 fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
@@ -58,6 +75,7 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     if let Some(exit) = flags.exit {
         config.exit = exit.into();
     }
+    config.exit_quota = flags.exit_quota.unwrap_or(config.exit_quota);
     if let Some(quota) = flags.quota {
         config.quota = quota.saturating_mul(1 << 20);
     }
@@ -109,5 +127,46 @@ async fn heard(signal: &mut Option<Signal>) {
             signal.recv().await;
         }
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busel_node::config::{ExitQuota, Exposure};
+
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_file_stands_above_the_defaults_and_what_is_typed_above_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = Some(dir.path().to_owned());
+        let setup = Setup { config: None, data, passphrase_file: None };
+        let none = NodeFlags::default();
+        let plain = config(&setup, &none).unwrap();
+        assert_eq!(plain.dir, dir.path().join("store"));
+        assert_eq!(plain.exit_quota, ExitQuota::Bytes(10 << 30));
+
+        let text = "dir = '/srv/busel'\nexit-quota = 'unlimited'\nquota = 5\n\
+                    exposure = 'open'\nhttp-credentials = 'reader:secret'\n";
+        std::fs::write(dir.path().join("config.toml"), text).unwrap();
+        let read = config(&setup, &none).unwrap();
+        assert_eq!(read.dir, PathBuf::from("/srv/busel"));
+        assert_eq!((read.exit_quota, read.quota), (ExitQuota::Unlimited, 5));
+        assert_eq!(read.exposure, Exposure::Open);
+        assert_eq!(read.http_credentials.unwrap().0, "reader:secret");
+        assert_eq!(read.dns, plain.dns, "where it says nothing, the defaults");
+
+        let typed = NodeFlags { exit_quota: Some(ExitQuota::Bytes(7)), ..none };
+        assert_eq!(config(&setup, &typed).unwrap().exit_quota, ExitQuota::Bytes(7));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = Some(dir.path().to_owned());
+        let setup = Setup { config: None, data, passphrase_file: None };
+        std::fs::write(dir.path().join("config.toml"), "quota = 5\nexot = 'off'\n").unwrap();
+        let error = format!("{:#}", config(&setup, &NodeFlags::default()).unwrap_err());
+        assert!(error.contains("exot") && error.contains("line 2"), "{error}");
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod command;
 mod demo;
 mod screen;
+mod secret_file;
 
 use std::process::ExitCode;
 
@@ -13,9 +14,8 @@ use args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log);
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    open_files();
+    screen::log(if args.verbose { "info" } else { &args.log });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return screen::failed(&anyhow::Error::new(error)),
@@ -23,6 +23,17 @@ fn main() -> ExitCode {
     match runtime.block_on(run(args)) {
         Ok(code) => code,
         Err(error) => screen::failed(&error),
+    }
+}
+
+/// A door and a relay hold many connections: as many files may be open as the system lets us.
+fn open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // If not, fewer are served at once, and the others wait.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 
@@ -38,6 +49,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Relay(relay) => command::relay::run(&setup, relay).await,
         Command::Invite => command::invite::run(&setup).await,
         Command::Join(join) => command::join::run(&setup, join).await,
+        Command::Heed(heed) => command::heed::run(&setup, heed).await,
         Command::Status(status) => command::status::run(&setup, status).await,
         Command::Doctor(doctor) => command::doctor::run(&setup, doctor).await,
         Command::Stop => command::stop::run(&setup).await,

@@ -21,9 +21,40 @@ pub(crate) fn note(text: &str) {
 
 /// Reports an error and gives the exit code for it.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
-    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
-    note(&format!("busel: {}", causes.join(": ")));
+    note(&format!("busel: {}", causes(error)));
     ExitCode::FAILURE
+}
+
+/// An error and its causes; some errors name their cause themselves, and then it is said once.
+fn causes(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.ends_with(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
+
+/// Starts to log to standard error, by this filter.
+pub(crate) fn log(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(directives(filter));
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(directives("error")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(Style::of(&std::io::stderr()).on)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Below `debug` only our own lines are shown, which name nobody: those of the libraries may.
+fn directives(filter: &str) -> String {
+    match filter.trim().to_ascii_lowercase().as_str() {
+        level @ ("error" | "warn" | "info") => format!("busel={level}"),
+        _ => filter.to_owned(),
+    }
 }
 
 /// Styles, empty where they would only be noise.
@@ -35,8 +66,12 @@ pub(crate) struct Style {
 impl Style {
     /// For standard output.
     pub(crate) fn of_stdout() -> Self {
+        Self::of(&std::io::stdout())
+    }
+
+    fn of(out: &impl IsTerminal) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self { on: std::io::stdout().is_terminal() && !plain }
+        Self { on: out.is_terminal() && !plain }
     }
 
     /// Whether a line may be drawn over.
@@ -87,5 +122,36 @@ pub(crate) fn size(bytes: u64) -> String {
         1024..1_048_576 => format!("{:.1} KiB", n / 1024.0),
         1_048_576..1_073_741_824 => format!("{:.1} MiB", n / 1_048_576.0),
         _ => format!("{:.1} GiB", n / 1_073_741_824.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Named(std::io::Error);
+
+    impl std::fmt::Display for Named {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "the store can't be opened: {}", self.0)
+        }
+    }
+
+    impl std::error::Error for Named {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let full = || std::io::Error::other("disk full");
+        let named = anyhow::Error::from(Named(full())).context("at the start");
+        assert_eq!(causes(&named), "at the start: the store can't be opened: disk full");
+        let plain = Err::<(), _>(full()).context("a.txt").unwrap_err();
+        assert_eq!(causes(&plain), "a.txt: disk full");
     }
 }

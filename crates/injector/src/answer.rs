@@ -13,6 +13,7 @@ use busel_proto::page::{PageUrl, Variant};
 use busel_proto::sealed::{
     CHUNK, ChunkCipher, InjectRequest, Part, ResponseKey, SealError, open_request,
 };
+use busel_proto::sites::QueryRule;
 use busel_proto::snapshot::{Snapshot, Wanted};
 use busel_store::BlobReader;
 use bytes::Bytes;
@@ -40,8 +41,8 @@ async fn try_answer(
     from: PeerId,
     stream: Stream,
 ) -> Result<(), Failure> {
-    if !inner.limits.allow(from, Instant::now()) {
-        let failure = Failure::NotAllowed("too many requests; wait a moment".into());
+    if !inner.limits.allow(&from, Instant::now()) {
+        let failure = Failure::Busy("too many requests; wait a moment".into());
         return decline(stream, failure).await;
     }
     let opened = open_request(envelope, &inner.keys.cert().subkey, inner.keys.hpke());
@@ -51,7 +52,7 @@ async fn try_answer(
     };
     let out = Sealed::open(stream, &key).await?;
     let now = clock::now();
-    let checked = lock(&inner.replays).check(&request, now);
+    let checked = lock(&inner.replays).check(&request, &from, now);
     match checked {
         Ok(()) => {}
         Err(SealError::Clock(_)) => return out.last(&Part::Clock(now)).await,
@@ -60,7 +61,7 @@ async fn try_answer(
         }
     }
     match wanted(&inner, &request) {
-        Ok(wanted) => respond(&inner, &request, wanted, out).await,
+        Ok(wanted) => respond(&inner, from, &request, wanted, out).await,
         Err(failure) => out.last(&Part::Declined(failure)).await,
     }
 }
@@ -72,18 +73,25 @@ fn wanted(inner: &Inner, request: &InjectRequest) -> Result<Wanted, Failure> {
     if url.as_str() != request.url || request.variant != Variant::default() {
         return Err(malformed());
     }
-    if !inner.keys.cert().covers(clock::now()) {
-        return Err(Failure::NotAllowed("this injector's certificate has run out".into()));
-    }
+    let refuse = |why: &str| Err(Failure::NotAllowed(why.into()));
     let host = url.host();
     if !inner.config.hosts.iter().any(|pattern| pattern.matches(&host)) {
-        return Err(Failure::NotAllowed("this injector does not fetch from that site".into()));
+        return refuse("this injector does not fetch from that site");
+    }
+    if !inner.config.ports.iter().any(|ports| ports.contains(&url.port())) {
+        return refuse("this injector does not fetch from that port");
+    }
+    let view = inner.node.joined().view();
+    let rule = view.sites.find(&host).map_or(&QueryRule::None, |site| &site.query);
+    if url.query().is_some_and(|query| !rule.allows(query)) {
+        return refuse("this injector does not fetch pages with that query: it may be personal");
     }
     Ok(Wanted { url, variant: request.variant.clone() })
 }
 
 async fn respond(
     inner: &Arc<Inner>,
+    from: PeerId,
     request: &InjectRequest,
     wanted: Wanted,
     mut out: Sealed,
@@ -91,10 +99,9 @@ async fn respond(
     if let Some((snapshot, reader)) = stored(inner, &wanted, request.new).await {
         return send_stored(out, snapshot, reader, request).await;
     }
-    let mut flight = {
-        let mut inflight = lock(&inner.inflight);
-        let key = wanted.key();
-        inflight.entry(key).or_insert_with(|| InFlight::start(inner, wanted.clone())).clone()
+    let mut flight = match fly(inner, from, wanted) {
+        Ok(flight) => flight,
+        Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
     // Reading begins before the head is there, so that the fetch waits for this reader.
     let mut reader = flight.reader(request.from.unwrap_or(0));
@@ -119,12 +126,28 @@ async fn respond(
     }
 }
 
+/// The fetch of this page that is under way, or a new one, which `client` has begun.
+fn fly(inner: &Arc<Inner>, client: PeerId, wanted: Wanted) -> Result<InFlight, Failure> {
+    let mut inflight = lock(&inner.inflight);
+    let key = wanted.key();
+    if let Some(flight) = inflight.get(&key) {
+        return Ok(flight.clone());
+    }
+    if inner.keys.cert_at(clock::now()).is_none() {
+        return Err(Failure::NotCertified);
+    }
+    let place = inner.limits.fetch(client)?;
+    let flight = InFlight::start(inner, wanted, place);
+    inflight.insert(key, flight.clone());
+    Ok(flight)
+}
+
 /// A fresh snapshot in the store.
 async fn stored(inner: &Arc<Inner>, wanted: &Wanted, new: bool) -> Option<(Snapshot, BlobReader)> {
     let (store, wanted) = (inner.node.store().clone(), wanted.clone());
     let view = inner.node.joined().view();
-    let found = tokio::task::spawn_blocking(move || {
-        let stored = store.find(&wanted.key()).ok()??;
+    let found = inner.node.spawn_blocking(move || {
+        let stored = store.find(&wanted.key()).ok()?.filter(|stored| stored.shared)?;
         let snapshot = stored.signed.verify_stored(&wanted, &view.trust, stored.received).ok()?;
         let mut asked = HeaderMap::new();
         if new {
@@ -163,7 +186,7 @@ async fn send_rest(
 ) -> Result<(), Failure> {
     if at < snapshot.head().len {
         let (store, root) = (inner.node.store().clone(), snapshot.head().root);
-        let reader = tokio::task::spawn_blocking(move || store.reader(&root).ok().flatten());
+        let reader = inner.node.spawn_blocking(move || store.reader(&root).ok().flatten());
         let reader = reader.await.ok().flatten().ok_or(Failure::CutOff)?;
         send_body(&mut out, reader, at).await?;
     }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use busel_node::RequestBody;
 use busel_node::clock;
+use busel_node::places::Place;
 use busel_proto::failure::Failure;
+use busel_proto::id::SnapshotKey;
 use busel_proto::sealed::Preview;
 use busel_proto::signed::Signed;
 use busel_proto::sites::why_not_shareable;
@@ -21,6 +23,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{Inner, lock};
@@ -69,6 +72,9 @@ struct Window {
     end: u64,
     /// Where each reader stands.
     readers: BTreeMap<u64, u64>,
+    /// How far the quickest one has come, and how much was taken on the way.
+    front: u64,
+    taken: u64,
     next_reader: u64,
 }
 
@@ -90,8 +96,8 @@ pub struct Reader {
 }
 
 impl InFlight {
-    /// Starts to fetch `wanted` as a task of the injector's.
-    pub(crate) fn start(inner: &Arc<Inner>, wanted: Wanted) -> Self {
+    /// Starts to fetch `wanted` as a task of the injector's node, in `place`.
+    pub(crate) fn start(inner: &Arc<Inner>, wanted: Wanted, place: Place) -> Self {
         let (head, head_seen) = watch::channel(None);
         let (progress, progress_seen) = watch::channel(Progress::Bytes(0));
         let flight = Self {
@@ -106,12 +112,12 @@ impl InFlight {
             moved: flight.moved.subscribe(),
             head,
             progress,
+            patience: Patience::default(),
         };
-        tokio::spawn(async move {
-            let key = wanted.key();
-            let inner = fetch.inner.clone();
+        let listed = Listed { inner: inner.clone(), key: wanted.key(), _place: place };
+        inner.node.spawn(async move {
+            let _listed = listed;
             fetch.run(wanted).await;
-            lock(&inner.inflight).remove(&key);
         });
         flight
     }
@@ -145,8 +151,9 @@ impl Reader {
         loop {
             let taken = lock(&self.flight.window).take(self.at);
             if let Some(bytes) = taken {
+                let from = self.at;
                 self.at += bytes.len() as u64;
-                lock(&self.flight.window).readers.insert(self.id, self.at);
+                lock(&self.flight.window).moved(self.id, from, self.at);
                 self.flight.moved.send_replace(self.at);
                 return Next::Data(bytes);
             }
@@ -202,10 +209,53 @@ impl Window {
         None
     }
 
+    /// A reader took the bytes from `from` to `to`.
+    fn moved(&mut self, id: u64, from: u64, to: u64) {
+        self.readers.insert(id, to);
+        if to > self.front {
+            self.taken += to - from.max(self.front);
+            self.front = to;
+        }
+    }
+
     /// Whether another piece may come: no reader, or one that has read most of the window.
     fn has_room(&self) -> bool {
         let quickest = self.readers.values().max();
         quickest.is_none_or(|at| self.end.saturating_sub(*at) < WINDOW / 2)
+    }
+}
+
+/// That a fetch is under way; dropped, however it ended, it no longer is, and its place is free.
+struct Listed {
+    inner: Arc<Inner>,
+    key: SnapshotKey,
+    _place: Place,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        lock(&self.inner.inflight).remove(&self.key);
+    }
+}
+
+/// How long a fetch waits for its readers. It follows the quickest of them, so that what they take
+/// need not be read from the disk; but one that takes next to nothing must not hold the fetch, its
+/// place and everyone else who waits for the signature.
+#[derive(Default)]
+struct Patience {
+    waited: Duration,
+}
+
+impl Patience {
+    /// For nothing taken.
+    const FIRST: Duration = Duration::from_secs(30);
+    /// Who takes so many bytes a second is followed to the end.
+    const BYTES_PER_SECOND: u64 = 32 * 1024;
+
+    /// What is left of it, once so many bytes were taken.
+    fn left(&self, taken: u64) -> Duration {
+        let earned = Duration::from_secs(taken / Self::BYTES_PER_SECOND);
+        (Self::FIRST + earned).saturating_sub(self.waited)
     }
 }
 
@@ -216,6 +266,7 @@ struct Fetch {
     moved: watch::Receiver<u64>,
     head: watch::Sender<Option<Result<Preview, Failure>>>,
     progress: watch::Sender<Progress>,
+    patience: Patience,
 }
 
 impl Fetch {
@@ -234,7 +285,6 @@ impl Fetch {
     }
 
     async fn fetch(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let _place = self.inner.limits.fetch().ok_or_else(overloaded)?;
         let sent = self.inner.node.origin().send(
             Method::GET,
             &wanted.url,
@@ -291,14 +341,28 @@ impl Fetch {
         }
         self.progress.send_replace(Progress::Bytes(end));
         sink.write(bytes).await?;
-        while !lock(&self.window).has_room() {
-            // A reader that neither reads nor leaves must not hold the fetch for ever.
-            match tokio::time::timeout(BODY_LIMIT, self.moved.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => break,
+        self.follow().await;
+        Ok(())
+    }
+
+    /// Waits until the quickest reader has read most of the window, or patience ends.
+    async fn follow(&mut self) {
+        loop {
+            let (room, taken) = {
+                let window = lock(&self.window);
+                (window.has_room(), window.taken)
+            };
+            let left = self.patience.left(taken);
+            if room || left.is_zero() {
+                return;
+            }
+            let since = Instant::now();
+            let moved = tokio::time::timeout(left, self.moved.changed()).await;
+            self.patience.waited += since.elapsed();
+            if !matches!(moved, Ok(Ok(()))) {
+                return;
             }
         }
-        Ok(())
     }
 
     /// Signs and stores.
@@ -310,6 +374,7 @@ impl Fetch {
     ) -> Result<Snapshot, Failure> {
         let body = sink.finish().await?;
         let keys = &self.inner.keys;
+        let cert = keys.cert_at(preview.fetched_at).ok_or(Failure::NotCertified)?;
         let head = Head {
             v: 1,
             url: wanted.url.as_str().to_owned(),
@@ -320,18 +385,18 @@ impl Fetch {
             len: body.len(),
             fetched_at: preview.fetched_at,
             tls: preview.tls,
-            injector: keys.cert().subkey,
-            epoch: keys.cert().epoch,
+            injector: cert.subkey,
+            epoch: cert.epoch,
         };
         let signed = SignedSnapshot {
             head: Signed::sign(&head, keys.signing()),
-            cert: keys.cert().signed().clone(),
+            cert: cert.signed().clone(),
         };
         let snapshot = signed
             .verify(wanted, &self.inner.node.joined().view().trust)
             .map_err(|e| Failure::NotAllowed(e.to_string()))?;
         let (store, own) = (self.inner.node.store().clone(), snapshot.clone());
-        let put = tokio::task::spawn_blocking(move || store.put(&own, body, clock::now())).await;
+        let put = self.inner.node.spawn_blocking(move || store.put(&own, body, clock::now())).await;
         match put {
             Ok(Ok(())) => Ok(snapshot),
             Ok(Err(error)) => Err(Failure::Protocol(format!("the store: {error}"))),
@@ -350,7 +415,7 @@ impl Sink {
     fn start(inner: &Inner) -> Result<Self, Failure> {
         let mut writer: BlobWriter = inner.node.store().writer().map_err(store_failed)?;
         let (pieces, mut coming) = tokio::sync::mpsc::channel::<Bytes>(16);
-        let done = tokio::task::spawn_blocking(move || {
+        let done = inner.node.spawn_blocking(move || {
             while let Some(bytes) = coming.blocking_recv() {
                 writer.write(&bytes).map_err(store_failed)?;
             }
@@ -372,10 +437,6 @@ impl Sink {
 
 fn store_failed(error: busel_store::WriteError) -> Failure {
     Failure::Protocol(format!("the store: {error}"))
-}
-
-fn overloaded() -> Failure {
-    Failure::NotAllowed("the injector is busy".into())
 }
 
 fn too_long() -> Failure {
@@ -421,5 +482,34 @@ mod tests {
         assert!(!window.has_room(), "the only reader is behind");
         window.readers.insert(2, 700 * 1024);
         assert!(window.has_room(), "another one is not");
+    }
+
+    #[test]
+    fn only_what_was_taken_counts_and_once() {
+        let mut window = Window::default();
+        window.moved(1, 1_000_000, 1_000_010);
+        window.moved(2, 1_000_000, 1_000_010);
+        window.moved(2, 1_000_010, 1_000_030);
+        assert_eq!(window.taken, 30);
+    }
+
+    #[test]
+    fn a_reader_that_takes_next_to_nothing_is_followed_for_a_while_only() {
+        // It takes a byte every 29 seconds, just before it would count as stuck.
+        let (mut patience, mut taken) = (Patience::default(), 0);
+        while !patience.left(taken).is_zero() {
+            patience.waited += patience.left(taken).min(Duration::from_secs(29));
+            taken += 1;
+        }
+        assert_eq!((patience.waited, taken), (Patience::FIRST, 2));
+    }
+
+    #[test]
+    fn a_reader_on_a_slow_line_is_followed_to_the_end() {
+        let mut patience = Patience::default();
+        for second in 0..10_000 {
+            assert!(!patience.left(second * 40_000).is_zero(), "after {second} seconds");
+            patience.waited += Duration::from_secs(1);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! An injector's keys: the root, which belongs offline, and the subkey with its certificate, which
 //! an injector works with for some weeks.
 
+use std::sync::{PoisonError, RwLock};
+
 use busel_proto::cbor::{self, CborError};
 use busel_proto::cert::{MAX_VALIDITY_SECS, Revocation, SubkeyCert};
 use busel_proto::id::PublicKey;
@@ -27,6 +29,9 @@ pub enum KeyError {
     /// The certificate is for other keys.
     #[error("the certificate is for another key")]
     OtherKey,
+    /// The certificate is not newer than the one at hand.
+    #[error("the certificate is no newer than the one in use")]
+    NotNewer,
     /// A validity of no or too many days.
     #[error("a subkey is certified for 1 to {} days", MAX_VALIDITY_SECS / 86_400)]
     Validity,
@@ -160,33 +165,68 @@ impl Subkey {
     }
 }
 
-/// What an injector works with: a subkey and the certificate that fits it.
+/// What an injector works with: a subkey and the certificate that fits it, which can be renewed.
 pub struct Keys {
     signing: SigningKey,
     hpke: Zeroizing<[u8; 32]>,
-    cert: Verified<SubkeyCert>,
+    certs: RwLock<Certs>,
+}
+
+/// The newest certificate, and the one before: what was fetched under that is signed under it.
+struct Certs {
+    newest: Verified<SubkeyCert>,
+    before: Option<Verified<SubkeyCert>>,
 }
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Keys({:?})", self.cert.subkey)
+        write!(f, "Keys({:?})", self.cert().subkey)
     }
 }
 
 impl Keys {
     /// Puts a subkey and its certificate together.
     pub fn new(subkey: Subkey, cert: Signed<SubkeyCert>) -> Result<Self, KeyError> {
-        let cert = cert.verify()?;
+        let newest = cert.verify()?;
         let (secret, public) = hpke_key(&subkey.hpke_seed);
-        if cert.subkey != PublicKey::from(&subkey.signing) || cert.hpke != public {
+        if newest.subkey != PublicKey::from(&subkey.signing) || newest.hpke != public {
             return Err(KeyError::OtherKey);
         }
-        Ok(Self { signing: subkey.signing, hpke: Zeroizing::new(secret), cert })
+        let certs = RwLock::new(Certs { newest, before: None });
+        Ok(Self { signing: subkey.signing, hpke: Zeroizing::new(secret), certs })
     }
 
-    /// The certificate.
-    pub fn cert(&self) -> &Verified<SubkeyCert> {
-        &self.cert
+    /// Takes a newer certificate of the same root for the same subkey.
+    pub fn renew(&self, cert: Signed<SubkeyCert>) -> Result<(), KeyError> {
+        let cert = cert.verify()?;
+        let mut certs = self.certs.write().unwrap_or_else(PoisonError::into_inner);
+        let old = &certs.newest;
+        if (cert.subkey, cert.hpke, cert.root) != (old.subkey, old.hpke, old.root) {
+            return Err(KeyError::OtherKey);
+        }
+        if cert.epoch <= old.epoch || cert.not_after <= old.not_after {
+            return Err(KeyError::NotNewer);
+        }
+        certs.before = Some(std::mem::replace(&mut certs.newest, cert));
+        Ok(())
+    }
+
+    /// The newest certificate.
+    pub fn cert(&self) -> Verified<SubkeyCert> {
+        self.certs().newest.clone()
+    }
+
+    /// The newest certificate that covers `at`: what was fetched at any other time it can't sign.
+    pub fn cert_at(&self, at: UnixTime) -> Option<Verified<SubkeyCert>> {
+        let certs = self.certs();
+        let all = std::iter::once(&certs.newest).chain(&certs.before);
+        all.into_iter().find(|cert| cert.covers(at)).cloned()
+    }
+
+    /// What to certify.
+    pub fn request(&self) -> CertRequest {
+        let certs = self.certs();
+        CertRequest { subkey: certs.newest.subkey, hpke: certs.newest.hpke }
     }
 
     pub(crate) fn signing(&self) -> &SigningKey {
@@ -195,6 +235,10 @@ impl Keys {
 
     pub(crate) fn hpke(&self) -> &[u8; 32] {
         &self.hpke
+    }
+
+    fn certs(&self) -> std::sync::RwLockReadGuard<'_, Certs> {
+        self.certs.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -226,5 +270,30 @@ mod tests {
         let root = RootKey::from_random(&[1; 32]);
         let years = root.certify(&subkey(2).request(), UnixTime(0), 3 * 365 * 86_400);
         assert!(matches!(years, Err(KeyError::Validity)));
+    }
+
+    #[test]
+    fn a_certificate_is_renewed_only_by_a_newer_one_for_the_same_keys() {
+        const DAY: u64 = 86_400;
+        let root = RootKey::from_random(&[1; 32]);
+        let request = subkey(2).request();
+        let at = |day: u64| root.certify(&request, UnixTime(day * DAY), 30 * DAY).unwrap();
+        let keys = Keys::new(subkey(2), at(100)).unwrap();
+        assert!(!keys.cert().is_due(UnixTime(115 * DAY)));
+        assert!(keys.cert().is_due(UnixTime(125 * DAY)));
+        let stranger = RootKey::from_random(&[9; 32]);
+        let strange = stranger.certify(&request, UnixTime(125 * DAY), 30 * DAY).unwrap();
+        let other = root.certify(&subkey(3).request(), UnixTime(125 * DAY), 30 * DAY).unwrap();
+        for cert in [strange, other] {
+            assert!(matches!(keys.renew(cert), Err(KeyError::OtherKey)));
+        }
+        for day in [99, 100] {
+            assert!(matches!(keys.renew(at(day)), Err(KeyError::NotNewer)));
+        }
+        keys.renew(at(125)).unwrap();
+        let until = |day: u64| keys.cert_at(UnixTime(day * DAY)).map(|cert| cert.not_after.0 / DAY);
+        assert_eq!(until(126), Some(155));
+        assert_eq!(until(110), Some(130), "what was fetched before is signed under the old one");
+        assert_eq!((until(99), until(156)), (None, None), "what was fetched outside, not at all");
     }
 }

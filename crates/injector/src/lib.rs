@@ -8,13 +8,16 @@
 //! * [`limits`]: how much one client, and all together, may ask.
 //! * [`inflight`]: one origin fetch for all who ask at once, streamed while it comes in.
 //! * [`answer`]: what one asker is told.
+//! * [`renewal`]: the certificate is renewed while it runs.
 
 pub mod answer;
 pub mod inflight;
 pub mod keys;
 pub mod limits;
+pub mod renewal;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use busel_net::endpoint::Stream;
@@ -24,12 +27,14 @@ use busel_proto::cert::TrustedRoot;
 use busel_proto::id::{PeerId, SnapshotKey};
 use busel_proto::invite::InjectorTicket;
 use busel_proto::page::HostPattern;
-use busel_proto::sealed::ReplayGuard;
+use busel_proto::replay::ReplayGuard;
+use busel_proto::time::UnixTime;
 use futures_util::future::BoxFuture;
 
 use inflight::InFlight;
 use keys::Keys;
 use limits::Limits;
+use renewal::{Certify, RenewError};
 
 /// How an injector works.
 #[derive(Debug, Clone)]
@@ -42,6 +47,12 @@ pub struct Config {
     pub max_body: u64,
     /// Requests that one client may make a second, on average.
     pub requests_per_second: u32,
+    /// Fetches from origins at once.
+    pub fetches: usize,
+    /// How many of them one client may have begun.
+    pub fetches_per_client: usize,
+    /// The ports that it fetches from. Which queries it fetches is said by its node's site list.
+    pub ports: Vec<RangeInclusive<u16>>,
 }
 
 impl Default for Config {
@@ -51,6 +62,9 @@ impl Default for Config {
             hosts: Vec::new(),
             max_body: 1 << 30,
             requests_per_second: 50,
+            fetches: 256,
+            fetches_per_client: 32,
+            ports: vec![80..=80, 443..=443],
         }
     }
 }
@@ -85,12 +99,12 @@ impl Injector {
         let injector = Self(Arc::new(Inner {
             node: node.clone(),
             keys,
-            limits: Limits::new(config.requests_per_second),
+            limits: Limits::new(&config),
             config,
-            replays: Mutex::default(),
+            replays: Mutex::new(ReplayGuard::new(rand::random())),
             inflight: Mutex::default(),
         }));
-        node.register_injector(Arc::new(injector.clone()), injector.ticket());
+        node.register_injector(Arc::new(injector.clone()));
         injector
     }
 
@@ -108,6 +122,28 @@ impl Injector {
         InjectorTicket { peer: self.0.node.id(), cert: self.0.keys.cert().signed().clone() }
     }
 
+    /// Has the certificate renewed by `certify` in time, for as long as the node runs.
+    pub fn keep_certified(&self, certify: Arc<dyn Certify>) {
+        let injector = self.clone();
+        self.0.node.spawn(async move { renewal::keep(&injector, certify).await });
+    }
+
+    /// Has the certificate renewed by `certify` if it is time at `now`. Returns whether it was.
+    pub async fn renew_if_due(
+        &self,
+        certify: Arc<dyn Certify>,
+        now: UnixTime,
+    ) -> Result<bool, RenewError> {
+        if !self.0.keys.cert().is_due(now) {
+            return Ok(false);
+        }
+        let inner = self.0.clone();
+        let asked = self.0.node.spawn_blocking(move || certify.certify(&inner.keys.request()));
+        let cert = asked.await.unwrap_or_else(|_| Err("it was broken off".into()));
+        self.0.keys.renew(cert.map_err(RenewError::NotHad)?)?;
+        Ok(true)
+    }
+
     /// Fetches from origins so far.
     pub fn fetches(&self) -> u64 {
         self.0.limits.fetches()
@@ -118,6 +154,10 @@ impl Inject for Injector {
     fn inject(&self, envelope: Vec<u8>, from: PeerId, stream: Stream) -> BoxFuture<'static, ()> {
         let inner = self.0.clone();
         Box::pin(async move { answer::answer(inner, envelope, from, stream).await })
+    }
+
+    fn ticket(&self) -> InjectorTicket {
+        self.ticket()
     }
 }
 

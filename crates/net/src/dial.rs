@@ -1,7 +1,8 @@
 //! Opening TCP connections: the one place where this device does, so that an upstream proxy, a
 //! test network or a later VPN needs one seam.
 //!
-//! It takes addresses, not names: resolving, and distrusting what was resolved, is the caller's.
+//! It takes addresses: resolving, and distrusting what was resolved, is the caller's. Names it takes
+//! only where an upstream proxy is to look them up, so that no query leaves the device around it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,21 +28,26 @@ impl Dialer {
         Self { upstream: Some(upstream) }
     }
 
+    /// Whether all goes through an upstream proxy.
+    pub fn is_upstream(&self) -> bool {
+        self.upstream.is_some()
+    }
+
     /// Connects to `addr`, without delay of small writes.
     pub async fn dial(&self, addr: SocketAddr) -> Result<TcpStream, Failure> {
-        let connect = async {
+        ready(async {
             match self.upstream {
                 None => TcpStream::connect(addr).await.map_err(|e| of_io(&e)),
-                Some(upstream) => through_socks(upstream, addr).await,
+                Some(upstream) => through_socks(upstream, addr.ip().to_string(), addr.port()).await,
             }
-        };
-        let stream = match tokio::time::timeout(CONNECT_LIMIT, connect).await {
-            Ok(connected) => connected?,
-            Err(_) => return Err(Failure::Silent),
-        };
-        // Failing to set an option is no reason to lose a connection.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
+        })
+        .await
+    }
+
+    /// Connects to `host`, which the upstream proxy looks up. Without one there is nobody to do so.
+    pub async fn dial_name(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
+        let upstream = self.upstream.ok_or(Failure::NameUnanswered)?;
+        ready(through_socks(upstream, host.to_owned(), port)).await
     }
 
     /// Connects to the first of `addrs` that answers: each is given a moment, then the next is
@@ -71,20 +77,35 @@ impl Dialer {
     }
 }
 
-async fn through_socks(upstream: SocketAddr, addr: SocketAddr) -> Result<TcpStream, Failure> {
+async fn ready(
+    connect: impl Future<Output = Result<TcpStream, Failure>>,
+) -> Result<TcpStream, Failure> {
+    let stream = match tokio::time::timeout(CONNECT_LIMIT, connect).await {
+        Ok(connected) => connected?,
+        Err(_) => return Err(Failure::Silent),
+    };
+    // Failing to set an option is no reason to lose a connection.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+async fn through_socks(
+    upstream: SocketAddr,
+    host: String,
+    port: u16,
+) -> Result<TcpStream, Failure> {
     let mut config = Config::default();
     config.set_connect_timeout(CONNECT_LIMIT);
-    Socks5Stream::connect(upstream, addr.ip().to_string(), addr.port(), config)
-        .await
-        .map(Socks5Stream::get_socket)
-        .map_err(|error| match error {
+    Socks5Stream::connect(upstream, host, port, config).await.map(Socks5Stream::get_socket).map_err(
+        |error| match error {
             SocksError::ReplyError(ReplyError::ConnectionRefused) => Failure::Refused,
             SocksError::ReplyError(ReplyError::TtlExpired | ReplyError::ConnectionTimeout) => {
                 Failure::Silent
             }
             SocksError::Io(error) => of_io(&error),
             _ => Failure::Unreachable,
-        })
+        },
+    )
 }
 
 /// What an I/O error says of the way.

@@ -6,6 +6,7 @@
 //! ways, for all exchanges.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use iroh::endpoint::{
     NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, Watcher};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -37,6 +38,9 @@ const MAX_PEERS: usize = 4096;
 const MAX_STREAMS: u32 = 256;
 /// New connections waiting to be taken by the node.
 const ACCEPT_QUEUE: usize = 64;
+/// Handshakes of others under way at once. What comes beyond is not answered, so that whoever means
+/// it sends its first packet again in a moment, and nobody learns that somebody is here.
+const MAX_HANDSHAKES: usize = 64;
 
 /// Why there is no endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -108,12 +112,16 @@ struct Inner {
     endpoint: iroh::Endpoint,
     wires: Vec<Arc<dyn Wire>>,
     finders: Vec<Arc<dyn Finder>>,
-    contacts: Mutex<BTreeMap<PeerId, Contact>>,
+    /// … and whether the reader confirmed where they are.
+    contacts: Mutex<BTreeMap<PeerId, (Contact, bool)>>,
     /// The lock of a peer is held while it is being connected to, so that it is once.
     peers: Mutex<HashMap<PeerId, Slot>>,
     failures: Mutex<HashMap<PeerId, (u32, Instant)>>,
     queue: mpsc::Sender<Connection>,
     incoming: AsyncMutex<mpsc::Receiver<Connection>>,
+    handshakes: Arc<Semaphore>,
+    /// Handshakes for which there was no place.
+    ignored: AtomicU64,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -158,6 +166,8 @@ impl Endpoint {
             failures: Mutex::default(),
             queue,
             incoming: AsyncMutex::new(incoming),
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
+            ignored: AtomicU64::new(0),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -182,13 +192,22 @@ impl Endpoint {
     pub async fn find(&self) {
         for finder in &self.0.finders {
             for contact in finder.find().await {
-                self.learn(contact).await;
+                self.note_contact(contact, finder.is_confirmed()).await;
             }
         }
     }
 
-    /// Learns where a node may be reached.
+    /// Learns where a node may be reached, from somebody whom the reader believes.
     pub async fn learn(&self, contact: Contact) {
+        self.note_contact(contact, true).await;
+    }
+
+    /// Hears where a node may be reached; what was learnt is not replaced by that.
+    pub async fn hear_of(&self, contact: Contact) {
+        self.note_contact(contact, false).await;
+    }
+
+    async fn note_contact(&self, contact: Contact, confirmed: bool) {
         if contact.peer == self.id() {
             return;
         }
@@ -196,8 +215,10 @@ impl Endpoint {
             self.add_relay(relay).await;
         }
         let mut contacts = lock(&self.0.contacts);
-        if contacts.len() < MAX_PEERS || contacts.contains_key(&contact.peer) {
-            contacts.insert(contact.peer, contact);
+        let known = contacts.get(&contact.peer).map(|(_, confirmed)| *confirmed);
+        let room = known.is_some() || contacts.len() < MAX_PEERS;
+        if room && (confirmed || known != Some(true)) {
+            contacts.insert(contact.peer, (contact, confirmed));
         }
     }
 
@@ -221,7 +242,7 @@ impl Endpoint {
 
     /// The nodes it knows where to reach, by id.
     pub fn contacts(&self) -> Vec<Contact> {
-        lock(&self.0.contacts).values().cloned().collect()
+        lock(&self.0.contacts).values().map(|(contact, _)| contact.clone()).collect()
     }
 
     /// The peers it is connected to now.
@@ -259,6 +280,11 @@ impl Endpoint {
         }
     }
 
+    /// How many packets that would begin a handshake were not answered, for want of a place.
+    pub fn ignored(&self) -> u64 {
+        self.0.ignored.load(Ordering::Relaxed)
+    }
+
     /// Closes all connections and waits until the peers were told.
     pub async fn close(&self) {
         self.0.stop.cancel();
@@ -268,7 +294,8 @@ impl Endpoint {
     }
 
     async fn connect(&self, peer: &PeerId) -> Result<Connection, OpenError> {
-        let contact = lock(&self.0.contacts).get(peer).cloned().ok_or(OpenError::NoWay)?;
+        let contact = lock(&self.0.contacts).get(peer).map(|(contact, _)| contact.clone());
+        let contact = contact.ok_or(OpenError::NoWay)?;
         if self.0.backs_off(peer) {
             return Err(OpenError::Unreachable("it did not answer a moment ago".into()));
         }
@@ -335,23 +362,31 @@ impl Inner {
                 incoming = self.endpoint.accept() => incoming,
             };
             let Some(incoming) = incoming else { return };
-            let queue = self.queue.clone();
-            let stop = self.stop.clone();
+            let Ok(place) = self.handshakes.clone().try_acquire_owned() else {
+                self.ignored.fetch_add(1, Ordering::Relaxed);
+                incoming.ignore();
+                continue;
+            };
+            let (queue, stop) = (self.queue.clone(), self.stop.clone());
             self.tasks.spawn(async move {
-                let shaking = tokio::time::timeout(CONNECT_LIMIT, incoming);
-                let shaken = tokio::select! {
-                    () = stop.cancelled() => return,
-                    shaken = shaking => shaken,
-                };
-                match shaken {
-                    Ok(Ok(inner)) => {
-                        let _ = queue.send(Connection { inner }).await;
-                    }
-                    Ok(Err(error)) => debug!(%error, "a handshake failed"),
-                    Err(_) => debug!("a handshake took too long"),
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = shake_hands(incoming, &queue) => {}
                 }
+                drop(place);
             });
         }
+    }
+}
+
+async fn shake_hands(incoming: iroh::endpoint::Incoming, queue: &mpsc::Sender<Connection>) {
+    match tokio::time::timeout(CONNECT_LIMIT, incoming).await {
+        Ok(Ok(inner)) => {
+            // A node that is stopping takes none any more.
+            let _ = queue.send(Connection { inner }).await;
+        }
+        Ok(Err(error)) => debug!(%error, "a handshake failed"),
+        Err(_) => debug!("a handshake took too long"),
     }
 }
 

@@ -18,6 +18,11 @@ pub trait Finder: std::fmt::Debug + Send + Sync {
     /// The nodes that it knows of now.
     fn find(&self) -> BoxFuture<'_, Vec<Contact>>;
 
+    /// Whether the reader confirmed what it knows, so that nothing else replaces that.
+    fn is_confirmed(&self) -> bool {
+        false
+    }
+
     /// A connection to `contact` was made, or could not be.
     fn tried(&self, contact: &Contact, worked: bool) {
         let _ = (contact, worked);

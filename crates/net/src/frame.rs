@@ -3,10 +3,11 @@
 use std::io;
 
 use bytes::Bytes;
+use iroh::endpoint::{SendStream, WriteError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use busel_proto::cbor::CborError;
-use busel_proto::message::frame_len;
+use busel_proto::message::{frame_header, frame_len};
 
 /// Why no frame could be read.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,12 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin), max: usize) -> Result<B
     let mut body = vec![0; frame_len(header, max)?];
     stream.read_exact(&mut body).await?;
     Ok(body.into())
+}
+
+/// Writes one frame, without copying its body.
+pub async fn write(stream: &mut SendStream, body: Bytes) -> Result<(), WriteError> {
+    let header = Bytes::copy_from_slice(&frame_header(body.len()));
+    stream.write_all_chunks(&mut [header, body]).await
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use busel_proto::id::Hash;
 use busel_proto::invite::RelayTicket;
@@ -45,6 +45,7 @@ use site::Site;
 const MAX_CONNECTIONS: usize = 10_000;
 /// A connection that has not finished its TLS handshake by then is closed.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+const DAY: Duration = Duration::from_secs(86_400);
 /// Keys of clients whose form was checked and is remembered.
 const KEY_CACHE: usize = 1024;
 
@@ -106,9 +107,16 @@ impl Identity {
         // so nothing depends on these.
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, name.as_str());
-        let day = rand::random::<u8>() % 28 + 1;
-        params.not_before = rcgen::date_time_ymd(2026, 9, day);
-        params.not_after = rcgen::date_time_ymd(2027, 9, day);
+        params.use_authority_key_identifier_extension = false;
+        params.is_ca = rcgen::IsCa::ExplicitNoCa;
+        params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        let age = DAY * u32::from(rand::random::<u8>() % 60 + 1);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // A whole second: more than that no certificate says.
+        let since = Duration::from_secs(now.as_secs()).saturating_sub(age);
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since;
+        params.not_after = params.not_before + DAY * 397;
         let key = rcgen::KeyPair::generate().map_err(bad)?;
         let cert = params.self_signed(&key).map_err(bad)?;
         Ok(Self { name: name.clone(), cert: cert.pem(), key: key.serialize_pem() })
@@ -288,4 +296,24 @@ impl Front {
 
 fn full(body: Bytes) -> RelayBody {
     Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_certificate_is_a_web_sites_and_valid_today() {
+        let name = HostName::parse("www.example.org").unwrap();
+        let (chain, _) = Identity::generate(&name).unwrap().load().unwrap();
+        let (_, cert) = x509_parser::parse_x509_certificate(&chain[0]).unwrap();
+        assert!(cert.validity().is_valid());
+        let left = cert.validity().time_to_expiration().unwrap();
+        assert!(left.whole_days() > 300 && left.whole_days() < 398);
+        assert_eq!(cert.subject().to_string(), "CN=www.example.org");
+        let usage = cert.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.server_auth && !usage.client_auth);
+        assert!(cert.key_usage().unwrap().unwrap().value.digital_signature());
+        assert!(!cert.is_ca());
+    }
 }

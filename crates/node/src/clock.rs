@@ -17,9 +17,15 @@ impl Clock {
         Tick(0) + self.0.elapsed()
     }
 
-    /// The moment that `tick` stands for.
-    pub(crate) fn instant(&self, tick: Tick) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.0 + (tick - Tick(0)))
+    /// Waits until `tick`; for ever if there is none.
+    pub(crate) async fn alarm(&self, tick: Option<Tick>) {
+        match tick {
+            Some(tick) => {
+                let at = self.0 + (tick - Tick(0));
+                tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await;
+            }
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -25,13 +25,16 @@ pub struct Config {
     pub exposure: Exposure,
     /// Where the HTTP proxy listens; none if not given.
     pub http: Option<SocketAddr>,
+    /// What programs show to the HTTP proxy where the system does not tell whose they are.
+    pub http_credentials: Option<Credentials>,
     /// The most bytes that the store may take.
     pub quota: u64,
     /// Whether sites may be asked directly.
     pub direct: bool,
     /// Resolvers, tried in order.
     pub dns: Vec<Dns>,
-    /// A SOCKS5 proxy through which this device connects to everything.
+    /// A SOCKS5 proxy through which this device connects to everything, and which looks up names;
+    /// what is fetched for others only resolvers over HTTPS look up, through it.
     pub upstream: Option<SocketAddr>,
     /// Certificates (PEM files) trusted for sites beside the built-in authorities.
     pub extra_ca: Vec<PathBuf>,
@@ -43,6 +46,8 @@ pub struct Config {
     pub plain_wire: Option<SocketAddr>,
     /// Who may tunnel through this node, and where to.
     pub exit: Exit,
+    /// The most bytes that others may move through this node's exit a day, both ways together.
+    pub exit_quota: ExitQuota,
     /// Sites that the reader adds to the site list.
     pub sites: Vec<SiteConfig>,
 }
@@ -69,6 +74,47 @@ pub enum Exit {
     Sites,
     /// To any public host on ports 80 and 443.
     Web,
+}
+
+/// The most bytes a day: a number, or `"unlimited"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExitQuota {
+    /// No limit.
+    Unlimited,
+    /// So many.
+    #[serde(untagged)]
+    Bytes(u64),
+}
+
+impl ExitQuota {
+    /// The limit, if there is one.
+    pub fn limit(self) -> Option<u64> {
+        match self {
+            Self::Unlimited => None,
+            Self::Bytes(bytes) => Some(bytes),
+        }
+    }
+}
+
+/// `user:password`; not shown in logs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Credentials(pub String);
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+impl Credentials {
+    /// Whether a program can show them (RFC 7617: no control characters, no colon in the name).
+    fn are_sound(&self) -> bool {
+        let parts = self.0.split_once(':');
+        parts.is_some_and(|(user, password)| !user.is_empty() && !password.is_empty())
+            && !self.0.chars().any(char::is_control)
+    }
 }
 
 /// A resolver.
@@ -142,6 +188,7 @@ impl Default for Config {
             dir: PathBuf::from("busel-data"),
             exposure: Exposure::Quiet,
             http: None,
+            http_credentials: None,
             quota: 2 << 30,
             direct: true,
             dns: vec![
@@ -155,6 +202,7 @@ impl Default for Config {
             allow_net: Vec::new(),
             plain_wire: None,
             exit: Exit::Off,
+            exit_quota: ExitQuota::Bytes(10 << 30),
             sites: Vec::new(),
         }
     }
@@ -168,6 +216,10 @@ impl Config {
         }
         self.reach()?;
         self.site_list()?;
+        if self.http_credentials.as_ref().is_some_and(|given| !given.are_sound()) {
+            let why = "write USER:PASSWORD, without control characters".into();
+            return Err(ConfigError::Value { key: "http-credentials", why });
+        }
         if self.dns.is_empty() {
             let why = "at least one resolver is needed".into();
             return Err(ConfigError::Value { key: "dns", why });
@@ -275,6 +327,12 @@ mod tests {
         assert!(config.check().unwrap_err().to_string().starts_with("allow-net: "));
         let config = Config { version: 9, ..Config::default() };
         assert!(matches!(config.check(), Err(ConfigError::Version(9))));
+        for bad in ["", "user", "user:", ":password", "user:pass\nword"] {
+            let http_credentials = Some(Credentials(bad.into()));
+            let config = Config { http_credentials, ..Config::default() };
+            let said = config.check().unwrap_err().to_string();
+            assert!(said.starts_with("http-credentials: "), "{said}");
+        }
         assert!(Config::default().check().is_ok());
     }
 }

@@ -6,6 +6,7 @@ pub mod client;
 pub mod server;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use busel_proto::invite::{Invite, PeerTicket};
 use busel_proto::page::PageUrl;
@@ -16,8 +17,12 @@ use tokio::sync::mpsc;
 
 use crate::config::Exposure;
 use crate::doctor::{self, Ask, Progress, Report};
+use crate::joined;
 use crate::node::Node;
 use crate::request::{Request, Response, Timeline, Unanswered};
+
+/// A relay is waited for this long before an invite is made without one.
+const RELAY_LIMIT: Duration = Duration::from_secs(15);
 
 /// What the faces can ask of a node.
 pub trait Control: Send + Sync {
@@ -27,7 +32,9 @@ pub trait Control: Send + Sync {
     /// Gets a page by whatever way works.
     fn get(&self, url: PageUrl) -> BoxFuture<'_, Result<Response, ControlError>>;
 
-    /// Makes an invite for a friend: how to reach this node and what it trusts.
+    /// Makes an invite for a friend: how to reach this node and what it trusts. An open node waits a
+    /// while for its relay; if it is still not at one, and is reached in no other way, the invite does
+    /// not name the node.
     fn invite(&self) -> BoxFuture<'_, Result<Invite, ControlError>>;
 
     /// Joins an invite. `trust`: its roots and sites were confirmed.
@@ -39,6 +46,9 @@ pub trait Control: Send + Sync {
         ask: Ask,
         tell: mpsc::Sender<Progress>,
     ) -> BoxFuture<'_, Result<Report, ControlError>>;
+
+    /// Heeds the word of a root, a revocation or a checkpoint, as `busel root` prints it.
+    fn heed(&self, word: Vec<u8>) -> BoxFuture<'_, Result<Heard, ControlError>>;
 
     /// Ends the node.
     fn stop(&self) -> BoxFuture<'_, Result<(), ControlError>>;
@@ -127,6 +137,21 @@ pub struct Joined {
     pub sites: usize,
 }
 
+/// What the word of a root brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Subkeys that are believed no longer.
+    pub revoked: usize,
+    /// Copies that stay valid though their key may be taken back.
+    pub vouched: usize,
+}
+
+impl From<joined::Heard> for Heard {
+    fn from(heard: joined::Heard) -> Self {
+        Self { revoked: heard.revoked, vouched: heard.vouched }
+    }
+}
+
 /// One line of a race's timeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
@@ -197,7 +222,14 @@ impl Control for Node {
     }
 
     fn invite(&self) -> BoxFuture<'_, Result<Invite, ControlError>> {
-        Box::pin(async move { Ok(make_invite(self)) })
+        Box::pin(async move {
+            // An open node's invite names the relay that it keeps to; right after the start there is
+            // none yet.
+            if self.config().exposure == Exposure::Open && knows_a_relay(self) {
+                let _ = tokio::time::timeout(RELAY_LIMIT, at_its_relay(self)).await;
+            }
+            Ok(make_invite(self))
+        })
     }
 
     fn join(&self, invite: Invite, trust: bool) -> BoxFuture<'_, Result<Joined, ControlError>> {
@@ -225,11 +257,30 @@ impl Control for Node {
         })
     }
 
+    fn heed(&self, word: Vec<u8>) -> BoxFuture<'_, Result<Heard, ControlError>> {
+        Box::pin(async move {
+            let failed = |e: joined::HeedError| ControlError::Failed(e.to_string());
+            let word = joined::Word::from_bytes(&word).map_err(failed)?;
+            Ok(Self::heed(self, word).await.map_err(failed)?.into())
+        })
+    }
+
     fn stop(&self) -> BoxFuture<'_, Result<(), ControlError>> {
         Box::pin(async move {
             self.ask_to_stop();
             Ok(())
         })
+    }
+}
+
+fn knows_a_relay(node: &Node) -> bool {
+    node.joined().invites().iter().any(|invite| !invite.relays.is_empty())
+}
+
+async fn at_its_relay(node: &Node) {
+    const PAUSE: Duration = Duration::from_millis(20);
+    while node.endpoint().home_relay().is_none() {
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -259,14 +310,17 @@ fn make_invite(node: &Node) -> Invite {
     }
     if node.config().exposure == Exposure::Open {
         let home = node.endpoint().home_relay();
-        peers.push(PeerTicket {
-            peer: node.id(),
-            relay: relay_of(home.as_ref()),
-            addrs: node.plain_addrs().iter().map(ToString::to_string).collect(),
-        });
+        let relay = relay_of(home.as_ref());
+        let addrs: Vec<_> = node.plain_addrs().iter().map(ToString::to_string).collect();
+        if relay.is_some() || !addrs.is_empty() {
+            peers.push(PeerTicket { peer: node.id(), relay, addrs });
+        }
     }
     invite.peers = peers;
     invite.roots = view.trust.roots().cloned().collect();
+    for root in &mut invite.roots {
+        root.hosts.retain(|hosts| !hosts.is_wide());
+    }
     invite.injectors = view
         .injectors
         .iter()
@@ -276,6 +330,7 @@ fn make_invite(node: &Node) -> Invite {
         })
         .chain(node.own_ticket())
         .collect();
-    invite.sites = view.sites.iter().cloned().collect();
+    // What its owner lists for himself alone is nothing to invite others to.
+    invite.sites = view.sites.iter().filter(|site| !site.hosts.is_wide()).cloned().collect();
     invite
 }

@@ -81,8 +81,7 @@ pub async fn examine(
         tell,
     };
     let (asked, kept_from) = chosen(node, &ask);
-    let (exams, mut points) =
-        tokio::join!(exams(&tools, asked), within_limit(points::measure(&tools, node), Vec::new()));
+    let (exams, mut points) = tokio::join!(exams(&tools, asked), points::measure(&tools, node));
     points.extend(exams.iter().filter_map(|(exam, place)| of_site(exam, *place)));
     let line = line::judge(&points);
     let mut sites: Vec<Told> = exams.iter().map(|(exam, _)| judged(exam, &exams, &line)).collect();
@@ -173,8 +172,4 @@ fn judged(exam: &Exam, all: &[(Exam, Place)], line: &Diagnosis) -> Told {
         diagnosis.found = vec![line.verdict()];
     }
     Told::new(exam.url().as_str(), &diagnosis)
-}
-
-async fn within_limit<T>(work: impl Future<Output = T>, otherwise: T) -> T {
-    tokio::time::timeout(LIMIT, work).await.unwrap_or(otherwise)
 }

@@ -1,13 +1,18 @@
 //! What the reader joined: invites, the roots that were confirmed, the site list, the injectors and
 //! what they took back. Kept in the store, read at the start.
+//!
+//! Order counts: of two entries for one site the first stands, of two for one root the last. So each
+//! invite is kept with its place, and a restart changes nothing.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+mod heeded;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use busel_proto::cbor;
 use busel_proto::cert::{Revocation, SubkeyCert, TrustSet, TrustedRoot};
 use busel_proto::id::{Hash, PeerId, PublicKey};
-use busel_proto::invite::Invite;
+use busel_proto::invite::{Invite, InviteError};
 use busel_proto::page::HostName;
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::{Site, SiteList};
@@ -15,15 +20,20 @@ use busel_proto::time::UnixTime;
 use busel_store::{ReadError, Store, WriteError};
 use minicbor::{Decode, Encode};
 
+use heeded::Heeded;
+pub use heeded::{Heard, HeedError, MAX_WORD, Word};
+
 /// Names of settings in the store.
 const INVITES: &str = "joined/";
-const REVOCATIONS: &str = "revocation/";
+const CERTIFICATES: &str = "certificate/";
 
 /// What the reader joined.
 pub struct Joined {
     store: Store,
     own_sites: Vec<Site>,
     state: RwLock<State>,
+    /// Held while something new is judged, written and taken.
+    changing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -31,7 +41,9 @@ struct State {
     invites: Vec<Kept>,
     /// Replaced as a whole, so that a request works with one consistent view.
     view: Arc<View>,
-    revocations: BTreeMap<PublicKey, Revoked>,
+    heeded: Heeded,
+    /// Newer certificates of injectors that invites name, by subkey.
+    renewed: BTreeMap<PublicKey, Verified<SubkeyCert>>,
     own_roots: Vec<TrustedRoot>,
 }
 
@@ -62,21 +74,17 @@ struct Kept {
     invite: Invite,
     #[n(1)]
     trusted: bool,
-}
-
-/// A revocation and when it arrived.
-#[derive(Clone, Encode, Decode)]
-#[cbor(map)]
-struct Revoked {
-    #[n(0)]
-    signed: Signed<Revocation>,
-    #[n(1)]
-    at: UnixTime,
+    /// Counts up with each that is joined.
+    #[cbor(n(2), default)]
+    place: u64,
 }
 
 /// Why an invite was not joined.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
+    /// It says what no invite may.
+    #[error(transparent)]
+    Invite(#[from] InviteError),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] WriteError),
@@ -105,20 +113,21 @@ impl Joined {
     /// Reads what was joined before; `own_sites` are the reader's own.
     pub fn load(store: Store, own_sites: Vec<Site>) -> Result<Self, ReadError> {
         const MAX: usize = 64 * 1024;
-        let mut state = State::default();
+        let mut state = State { heeded: Heeded::load(&store)?, ..State::default() };
         for (_, bytes) in store.settings_with(INVITES)? {
             // One that an older version wrote and this one can't read is left where it is.
             state.invites.extend(cbor::from_slice::<Kept>(&bytes, MAX).ok());
         }
-        for (_, bytes) in store.settings_with(REVOCATIONS)? {
-            if let Ok(revoked) = cbor::from_slice::<Revoked>(&bytes, 2 * MAX)
-                && let Ok(revocation) = revoked.signed.clone().verify()
+        state.invites.sort_by_key(|kept| kept.place);
+        for (_, bytes) in store.settings_with(CERTIFICATES)? {
+            if let Ok(signed) = Signed::<SubkeyCert>::from_bytes(&bytes)
+                && let Ok(cert) = signed.verify()
             {
-                state.revocations.insert(revocation.root, revoked);
+                state.renewed.insert(cert.subkey, cert);
             }
         }
         state.rebuild(&own_sites);
-        Ok(Self { store, own_sites, state: RwLock::new(state) })
+        Ok(Self { store, own_sites, state: RwLock::new(state), changing: Mutex::default() })
     }
 
     /// What requests are judged by now.
@@ -126,15 +135,25 @@ impl Joined {
         self.read().view.clone()
     }
 
-    /// The invites that were joined.
+    /// The invites that were joined, in that order.
     pub fn invites(&self) -> Vec<Invite> {
         self.read().invites.iter().map(|kept| kept.invite.clone()).collect()
+    }
+
+    /// Those of them that were confirmed, or were not.
+    pub fn invites_that_are(&self, trusted: bool) -> Vec<Invite> {
+        let state = self.read();
+        let invites = state.invites.iter().filter(|kept| kept.trusted == trusted);
+        invites.map(|kept| kept.invite.clone()).collect()
     }
 
     /// Joins `invite`. What it helps to reach is taken at once; its roots and sites only if
     /// `trusted`, the reader's word that they were confirmed.
     pub fn join(&self, invite: &Invite, trusted: bool) -> Result<JoinReport, JoinError> {
-        let kept = Kept { invite: invite.clone(), trusted };
+        invite.check()?;
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.read().invites.iter().map(|kept| kept.place + 1).max().unwrap_or(1);
+        let kept = Kept { invite: invite.clone(), trusted, place };
         let name = format!("{INVITES}{}", Hash::of(&cbor::to_vec(invite)));
         self.store.set(&name, &cbor::to_vec(&kept))?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -156,35 +175,46 @@ impl Joined {
         state.rebuild(&self.own_sites);
     }
 
-    /// Takes a revocation that came with content. Returns whether it said something new.
-    pub fn revoke(&self, signed: &Signed<Revocation>, at: UnixTime) -> Result<bool, WriteError> {
-        let Ok(revocation) = signed.clone().verify() else { return Ok(false) };
-        {
+    /// Heeds the word of a root, come with content or by hand.
+    pub fn heed(&self, word: Word, at: UnixTime) -> Result<Heard, HeedError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = {
             let state = self.read();
-            let known =
-                state.revocations.get(&revocation.root).and_then(|old| old.signed.peek().ok());
-            let trusted = state.view.trust.root(&revocation.root).is_some();
-            // A later list can only add: a root that was seized must not bring a subkey back.
-            let says_less = known.is_some_and(|known| {
-                known.seq >= revocation.seq
-                    || known.subkeys.iter().any(|key| !revocation.subkeys.contains(key))
-            });
-            if !trusted || says_less {
-                return Ok(false);
-            }
-        }
-        let revoked = Revoked { signed: signed.clone(), at };
-        let name = format!("{REVOCATIONS}{}", revocation.root);
-        self.store.set(&name, &cbor::to_vec(&revoked))?;
+            state.view.trust.root(&word.root()).ok_or(HeedError::Untrusted)?;
+            state.heeded.judge(&word, at)?
+        };
+        self.store.set(&taken.name, &taken.row)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.revocations.insert(revocation.root, revoked);
+        state.heeded.take(word, at);
+        state.rebuild(&self.own_sites);
+        Ok(taken.heard)
+    }
+
+    /// Whether `cert` is a newer one of an injector that is known: of the same root, for the same
+    /// subkey. So there are never more of them than invites name injectors.
+    pub fn is_news(&self, cert: &Verified<SubkeyCert>) -> bool {
+        let same =
+            |known: &Injector| known.cert.root == cert.root && known.cert.subkey == cert.subkey;
+        let view = self.view();
+        cert.v == 1 && view.injectors.iter().any(|i| same(i) && i.cert.epoch < cert.epoch)
+    }
+
+    /// Takes the newer certificate of an injector, which came with what it signed. Returns whether
+    /// it said something new.
+    pub fn renew(&self, cert: &Verified<SubkeyCert>) -> Result<bool, WriteError> {
+        if !self.is_news(cert) {
+            return Ok(false);
+        }
+        self.store.set(&format!("{CERTIFICATES}{}", cert.subkey), &cert.signed().to_bytes())?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.renewed.insert(cert.subkey, cert.clone());
         state.rebuild(&self.own_sites);
         Ok(true)
     }
 
     /// The newest revocation of `root`, to send along with its snapshots.
     pub fn revocation(&self, root: &PublicKey) -> Option<Signed<Revocation>> {
-        self.read().revocations.get(root).map(|revoked| revoked.signed.clone())
+        self.read().heeded.revocation(root)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
@@ -205,21 +235,34 @@ impl State {
             }
             sites.extend(invite.sites.iter().cloned());
         }
-        for Revoked { signed, at } in self.revocations.values() {
-            if let Ok(revocation) = signed.clone().verify() {
-                view.trust.revoke(&revocation, *at);
-            }
-        }
-        for ticket in self.invites.iter().flat_map(|kept| &kept.invite.injectors) {
-            if let Ok(cert) = ticket.cert.clone().verify()
-                && view.trust.root(&cert.root).is_some()
-            {
-                view.injectors.push(Injector { peer: ticket.peer, cert });
-            }
-        }
+        self.heeded.tell(&mut view.trust);
+        view.injectors = self.injectors(&view.trust);
         view.injectors.sort_by_key(|injector| std::cmp::Reverse(injector.cert.epoch));
         view.sites = Arc::new(SiteList::new(sites));
         self.view = Arc::new(view);
+    }
+
+    /// The injectors of roots that are trusted. Certificates are public, and which node works under
+    /// one is the invite's word: an unconfirmed invite may renew a certificate, not put another node
+    /// under it.
+    fn injectors(&self, trust: &TrustSet) -> Vec<Injector> {
+        let (mut injectors, mut confirmed) = (Vec::new(), BTreeSet::new());
+        let (firm, weak): (Vec<_>, Vec<_>) = self.invites.iter().partition(|kept| kept.trusted);
+        for Kept { invite, trusted, .. } in firm.into_iter().chain(weak) {
+            for ticket in &invite.injectors {
+                let Ok(cert) = ticket.cert.clone().verify() else { continue };
+                let named = (ticket.peer, cert.root);
+                if trust.root(&cert.root).is_none() || !(*trusted || confirmed.contains(&named)) {
+                    continue;
+                }
+                confirmed.insert(named);
+                let newer = self.renewed.get(&cert.subkey);
+                let newer = newer.filter(|new| new.root == cert.root && new.epoch > cert.epoch);
+                let cert = newer.cloned().unwrap_or(cert);
+                injectors.push(Injector { peer: ticket.peer, cert });
+            }
+        }
+        injectors
     }
 }
 

@@ -13,18 +13,22 @@ use busel_net::finder::saved::Saved;
 use busel_net::wire::plain::Plain;
 use busel_net::wire::relay::Relay;
 use busel_net::wire::{Contact, Wire};
-use busel_proto::cert::Revocation;
+use busel_proto::budget::Used;
+use busel_proto::cbor;
+use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::failure::Route;
+use busel_proto::favour::Favour;
 use busel_proto::id::PeerId;
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket};
 use busel_proto::memory::{Memory, Step};
 use busel_proto::page::HostName;
-use busel_proto::signed::Signed;
+use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
 use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
 use futures_util::future::BoxFuture;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -32,9 +36,10 @@ use tracing::debug;
 use crate::clock::{self, Clock};
 use crate::config::{Config, ConfigError, Exposure};
 use crate::door::http::{Behind, DoorConfig, DoorError, HttpDoor};
+use crate::exit::OwnExit;
 use crate::fetch;
 use crate::hot::Hot;
-use crate::joined::{JoinError, JoinReport, Joined};
+use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
 use crate::origin::{self, Origin, Own};
 use crate::request::{Request, Response, Unanswered};
 use crate::resolve::Names;
@@ -46,6 +51,7 @@ use crate::tunnel;
 /// Names of settings in the store.
 const IDENTITY: &str = "identity";
 const SAVED: &str = "saved-nodes";
+const EXIT_USED: &str = "exit-used";
 /// A public page is tunnelled to only when every other way failed, or was silent for this long.
 const TUNNEL_AFTER: Duration = Duration::from_secs(10);
 
@@ -60,14 +66,20 @@ pub struct Inner {
     pub(crate) endpoint: Endpoint,
     pub(crate) joined: Joined,
     pub(crate) own: Own,
+    /// As `own` and `direct`, where somebody else says where to.
+    pub(crate) lent: Own,
+    lent_origin: Origin,
     pub(crate) direct: Origin,
     pub(crate) tunnelled: Origin,
     pub(crate) hot: Hot,
     pub(crate) clock: Clock,
+    pub(crate) exit: OwnExit,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     memory: Mutex<Memory>,
-    injector: OnceLock<(Arc<dyn Inject>, InjectorTicket)>,
+    /// How other nodes did lately.
+    favour: Mutex<Favour<PeerId>>,
+    injector: OnceLock<Arc<dyn Inject>>,
     wants_stop: CancellationToken,
     door: Mutex<Option<HttpDoor>>,
     wires: Vec<&'static str>,
@@ -124,22 +136,28 @@ impl Node {
         config.check()?;
         let options = busel_store::Options { dir: config.dir.clone(), unlock, quota: config.quota };
         let store = blocking(move || Store::open(options)).await?;
+        // What is read while it is quiet is marked so, and not served when it is open one day.
+        store.share(config.exposure == Exposure::Open);
         let joined = Joined::load(store.clone(), config.site_list()?)?;
         let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
         let wires = Wires::start(&config, &dialer, &joined.invites()).await?;
-        let finders = finders(&store, &joined)?;
+        let tasks = TaskTracker::new();
+        let finders = finders(&store, &joined, &tasks)?;
+        let exit = OwnExit::new(config.exit_quota.limit(), exit_used(&store)?);
         let identity = identity(&store, config.exposure)?;
         let roots = origin::roots(&config.extra_ca)?;
         let reach = config.reach()?;
         let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
-        let http = config.http;
+        let door = config.http.map(|listen| door_config(&config, listen));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
             let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
-            let names = Names::new(&config.dns, &config.connect_to, reach, guarded, &roots);
-            let own = Own { names: Arc::new(names), dialer };
+            let names = Names::new(&config, reach, guarded, &roots, &dialer);
+            let own = Own { names: Arc::new(names), dialer, for_others: false };
+            let lent = Own { for_others: true, ..own.clone() };
             Inner {
                 direct: Origin::new(Arc::new(own.clone()), roots.clone()),
+                lent_origin: Origin::new(Arc::new(lent.clone()), roots.clone()),
                 tunnelled: Origin::new(Arc::new(ByTunnel(weak.clone())), roots),
                 wires: wires.all.iter().map(|wire| wire.name()).collect(),
                 relay_wire: wires.relay,
@@ -148,11 +166,14 @@ impl Node {
                 endpoint,
                 joined,
                 own,
+                lent,
                 hot: Hot::default(),
                 clock: Clock::start(),
+                exit,
                 stop: CancellationToken::new(),
-                tasks: TaskTracker::new(),
+                tasks,
                 memory: Mutex::default(),
+                favour: Mutex::default(),
                 injector: OnceLock::new(),
                 wants_stop: CancellationToken::new(),
                 door: Mutex::default(),
@@ -160,8 +181,8 @@ impl Node {
         });
         let node = Self(inner);
         node.tasks.spawn(serve::serve(node.clone()));
-        if let Some(listen) = http {
-            let opened = HttpDoor::open(DoorConfig::new(listen), Arc::new(node.clone())).await;
+        if let Some(door) = door {
+            let opened = HttpDoor::open(door, Arc::new(node.clone())).await;
             match opened {
                 Ok(door) => *lock(&node.door) = Some(door),
                 Err(error) => {
@@ -184,6 +205,33 @@ impl Node {
         self.relay_wire.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(used) = self.exit.used_since_start() {
+            let node = self.clone();
+            let kept = move || node.store.set(EXIT_USED, &cbor::to_vec(&used));
+            if let Err(error) = blocking(kept).await {
+                debug!(%error, "what the exit used was not kept");
+            }
+        }
+    }
+
+    /// Runs `task` as one of this node's: [`Node::stop`] cancels it and waits for its end.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Runs `work`, which may wait for the disk, on a thread for such; [`Node::stop`] waits for its
+    /// end.
+    pub fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn_blocking(work)
     }
 
     /// Answers a request by whatever way works.
@@ -200,7 +248,10 @@ impl Node {
             self.endpoint.add_relay(relay).await;
         }
         for contact in contacts(invite) {
-            self.endpoint.learn(contact).await;
+            match trusted {
+                true => self.endpoint.learn(contact).await,
+                false => self.endpoint.hear_of(contact).await,
+            }
         }
         Ok(report)
     }
@@ -235,9 +286,10 @@ impl Node {
         &self.joined
     }
 
-    /// The client by which it asks origins directly.
+    /// The client by which it asks origins for others. Beyond what its owner may do, each address is
+    /// judged before it is connected to, by whatever way: see `allow_net`.
     pub fn origin(&self) -> &Origin {
-        &self.direct
+        &self.lent_origin
     }
 
     /// Where its HTTP proxy listens.
@@ -251,8 +303,8 @@ impl Node {
     }
 
     /// Makes this node answer `inject/1`, and its invites name it so. The first to register stays.
-    pub fn register_injector(&self, injector: Arc<dyn Inject>, ticket: InjectorTicket) {
-        let _ = self.injector.set((injector, ticket));
+    pub fn register_injector(&self, injector: Arc<dyn Inject>) {
+        let _ = self.injector.set(injector);
     }
 
     /// Whether it answers `inject/1`.
@@ -261,7 +313,7 @@ impl Node {
     }
 
     pub(crate) fn own_ticket(&self) -> Option<InjectorTicket> {
-        self.injector.get().map(|(_, ticket)| ticket.clone())
+        self.injector.get().map(|injector| injector.ticket())
     }
 
     /// The addresses of the plain wire; none if it is off.
@@ -284,13 +336,30 @@ impl Node {
 
     /// Takes a revocation that came with content.
     pub async fn revoked(&self, revocation: Signed<Revocation>) {
+        let Ok(revocation) = revocation.verify() else { return };
+        if let Err(error) = self.heed(Word::Revocation(Box::new(revocation))).await {
+            debug!(%error, "a revocation that came with a copy was not heeded");
+        }
+    }
+
+    /// Heeds the word of a root: a revocation or a checkpoint.
+    pub async fn heed(&self, word: Word) -> Result<Heard, HeedError> {
         let node = self.clone();
-        let taken =
-            tokio::task::spawn_blocking(move || node.joined.revoke(&revocation, clock::now()));
-        match taken.await {
-            Ok(Ok(true)) => self.hot.clear(),
-            Ok(Ok(false)) | Err(_) => {}
-            Ok(Err(error)) => debug!(%error, "a revocation was not kept"),
+        let heard = blocking(move || node.joined.heed(word, clock::now())).await?;
+        self.hot.clear();
+        Ok(heard)
+    }
+
+    /// Takes a certificate that came with content, if it is newer than the one that is known of
+    /// that injector.
+    pub(crate) fn certified(&self, cert: &Verified<SubkeyCert>) {
+        if self.joined.is_news(cert) {
+            let (node, cert) = (self.clone(), cert.clone());
+            self.tasks.spawn_blocking(move || {
+                if let Err(error) = node.joined.renew(&cert) {
+                    debug!(%error, "a certificate was not kept");
+                }
+            });
         }
     }
 
@@ -339,32 +408,46 @@ impl Inner {
         direct.into_iter().chain([Route::Tunnel]).collect()
     }
 
-    /// Peers to ask for copies: those we are connected to first.
-    pub(crate) fn peers_to_ask(&self) -> Vec<PeerId> {
-        let connected = self.endpoint.connected();
+    /// At most `most` peers to ask for copies: those we are connected to first, and of all those first
+    /// that lately had what was wanted.
+    pub(crate) fn peers_to_ask(&self, most: usize) -> Vec<PeerId> {
         let injectors: Vec<_> =
             self.joined.view().injectors.iter().map(|injector| injector.peer).collect();
+        let mut near = self.endpoint.connected();
+        near.retain(|peer| !injectors.contains(peer));
         let known = self.endpoint.contacts().into_iter().map(|contact| contact.peer);
-        let others: Vec<_> = known.filter(|peer| !connected.contains(peer)).collect();
-        let asked = connected.into_iter().chain(others);
-        asked.filter(|peer| !injectors.contains(peer)).collect()
+        let far = known.filter(|peer| !near.contains(peer) && !injectors.contains(peer)).collect();
+        self.favour().choose_near(near, far, most, rand::random(), self.clock.tick())
     }
 
     /// Nodes to tunnel through: injectors, whose operators expect it. Other nodes are not told which
     /// hosts their neighbours want.
     pub(crate) fn exits(&self) -> Vec<PeerId> {
-        self.joined.view().injectors.iter().map(|injector| injector.peer).collect()
+        let mut exits = Vec::new();
+        for injector in &self.joined.view().injectors {
+            if !exits.contains(&injector.peer) {
+                exits.push(injector.peer);
+            }
+        }
+        self.favour().order(exits, self.clock.tick())
+    }
+
+    pub(crate) fn favour(&self) -> MutexGuard<'_, Favour<PeerId>> {
+        lock(&self.favour)
     }
 
     pub(crate) fn injector(&self) -> Option<Arc<dyn Inject>> {
-        self.injector.get().map(|(injector, _)| injector.clone())
+        self.injector.get().cloned()
     }
 }
 
 impl Node {
     pub(crate) fn saver(&self) -> Saver {
         let node = self.clone();
-        Saver::start(self.store.clone(), move |snapshot| node.hot.forget(&snapshot.key()))
+        let store = self.store.clone();
+        Saver::start(store, &self.tasks, self.stop.clone(), move |snapshot| {
+            node.hot.forget(&snapshot.key())
+        })
     }
 }
 
@@ -405,16 +488,32 @@ impl Wires {
     }
 }
 
-fn finders(store: &Store, joined: &Joined) -> Result<Vec<Arc<dyn Finder>>, ReadError> {
+fn finders(
+    store: &Store,
+    joined: &Joined,
+    tasks: &TaskTracker,
+) -> Result<Vec<Arc<dyn Finder>>, ReadError> {
     let kept = store.setting(SAVED)?.unwrap_or_default();
-    let keeper = store.clone();
+    let (keeper, tasks) = (store.clone(), tasks.clone());
     let keep = Arc::new(move |bytes: Vec<u8>| {
         let store = keeper.clone();
         // Saved nodes are hints; if one is lost, the next good one is saved again.
-        tokio::task::spawn_blocking(move || store.set(SAVED, &bytes));
+        tasks.spawn_blocking(move || store.set(SAVED, &bytes));
     });
-    let invited = Invited::new(&joined.invites());
-    Ok(vec![Arc::new(invited), Arc::new(Saved::new(&kept, keep))])
+    let confirmed = Invited::confirmed(&joined.invites_that_are(true));
+    let others = Invited::new(&joined.invites_that_are(false));
+    Ok(vec![Arc::new(confirmed), Arc::new(others), Arc::new(Saved::new(&kept, keep))])
+}
+
+/// What the exit moved of today's bytes before this start.
+fn exit_used(store: &Store) -> Result<Used, ReadError> {
+    let kept = store.setting(EXIT_USED)?;
+    Ok(kept.and_then(|bytes| cbor::from_slice(&bytes, 64).ok()).unwrap_or_default())
+}
+
+fn door_config(config: &Config, listen: std::net::SocketAddr) -> DoorConfig {
+    let credentials = config.http_credentials.as_ref().map(|given| given.0.clone());
+    DoorConfig { credentials, ..DoorConfig::new(listen) }
 }
 
 /// An open node keeps its identity; a quiet one has a new one each start.
@@ -447,4 +546,22 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Credentials;
+
+    #[test]
+    fn the_door_asks_for_the_credentials_of_the_configuration() {
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 8118));
+        let mut config = Config::default();
+        assert_eq!(door_config(&config, listen).credentials, None);
+        config.http_credentials = Some(Credentials("reader:secret".into()));
+        assert!(!format!("{config:?}").contains("secret"), "they are not shown in logs");
+        let door = door_config(&config, listen);
+        assert_eq!(door.credentials.as_deref(), Some("reader:secret"));
+        assert!(door.same_user_only && !door.allow_remote);
+    }
 }

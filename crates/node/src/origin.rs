@@ -55,11 +55,18 @@ pub struct Own {
     pub names: Arc<Names>,
     /// Opens connections.
     pub dialer: Dialer,
+    /// Whether somebody else says where to. Then each address is judged before it is connected to,
+    /// so that the name can't be left to an upstream proxy.
+    pub for_others: bool,
 }
 
 impl Own {
     /// Connects to the first address of `host` that answers.
     pub async fn dial(&self, host: &HostName, port: u16) -> Result<tokio::net::TcpStream, Failure> {
+        let named = host.ip().is_none() && !self.names.is_fixed(host, port);
+        if named && !self.for_others && self.dialer.is_upstream() {
+            return self.dialer.dial_name(host.as_str(), port).await;
+        }
         let addrs: Vec<SocketAddr> = self.names.resolve(host, port).await?;
         self.dialer.dial_any(&addrs).await
     }
@@ -127,25 +134,33 @@ impl Origin {
             failure: Failure::Protocol("the address is no HTTP address".into()),
             sent: false,
         })?;
-        let once = || {
-            let mut request = Request::new(body.clone());
-            *request.method_mut() = method.clone();
-            *request.uri_mut() = uri.clone();
-            *request.version_mut() = Version::HTTP_11;
-            *request.headers_mut() = headers.clone();
-            self.client.request(request)
-        };
-        let mut response = once().await.map_err(|e| failed(&e, &body));
         // A server may close a kept connection just as a request is sent on it. A GET is made again,
         // once, on a connection of its own; what a filter did is not tried a second time.
         let safe = matches!(method, Method::GET | Method::HEAD) && !body.touched();
+        let again = safe.then(|| request(&method, &uri, headers.clone(), body.clone()));
+        let sent = self.client.request(request(&method, &uri, headers, body.clone())).await;
+        let mut response = sent.map_err(|e| failed(&e, &body));
         let closed = |f: &Failed| f.sent && matches!(f.failure, Failure::Protocol(_));
-        if safe && response.as_ref().is_err_and(closed) {
-            response = once().await.map_err(|e| failed(&e, &body));
+        if let (Some(again), true) = (again, response.as_ref().is_err_and(closed)) {
+            response = self.client.request(again).await.map_err(|e| failed(&e, &body));
         }
         let response = response?;
         Ok(response.map(|body| body.map_err(|e| of_hyper(&e)).boxed_unsync()))
     }
+}
+
+fn request(
+    method: &Method,
+    uri: &Uri,
+    headers: HeaderMap,
+    body: RequestBody,
+) -> Request<RequestBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri.clone();
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    request
 }
 
 fn failed(error: &ClientError, body: &RequestBody) -> Failed {

@@ -1,31 +1,34 @@
 //! Names to addresses, by resolvers that the reader chose, and with distrust: an answer is a hint
 //! until TLS has verified the site.
+//!
+//! Whom to ask and when to stop is [`busel_proto::lookup`]'s to say. With an upstream proxy only
+//! encrypted resolvers are asked, through it: no query leaves the device around it.
+
+pub(crate) mod resolver;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use busel_net::dial::Dialer;
 use busel_proto::failure::Failure;
+use busel_proto::favour::Favour;
+use busel_proto::lookup::{Kind, Lookup};
 use busel_proto::network::Reach;
 use busel_proto::page::HostName;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ServerOrderingStrategy,
-};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
-use crate::config::{ConnectTo, Dns};
-
-/// One resolver is waited for this long.
-const LIMIT: Duration = Duration::from_secs(4);
-/// Names whose addresses are remembered.
-const CACHE: u64 = 2048;
+use crate::clock::Clock;
+use crate::config::Config;
+use resolver::{Answer, Resolver};
 
 /// Resolves names.
 pub struct Names {
-    /// In the order in which they are tried, and whether the provider's own resolver is one.
-    resolvers: Vec<(TokioResolver, bool)>,
+    /// In the order of the configuration.
+    resolvers: Vec<Resolver>,
+    kinds: Vec<Kind>,
+    /// How each did lately, by its place in the list.
+    favour: Mutex<Favour<usize>>,
+    clock: Clock,
     fixed: HashMap<(String, u16), SocketAddr>,
     reach: Reach,
     /// Whether the provider must not see a host being looked up.
@@ -42,26 +45,36 @@ impl std::fmt::Debug for Names {
 }
 
 impl Names {
-    /// Sets up these resolvers; nothing is asked yet. One of the system's that can't be read is
-    /// left out.
+    /// Sets up the resolvers; nothing is asked yet. One of the system's that can't be read is left
+    /// out, and so is one in clear text if there is an upstream proxy.
     pub fn new(
-        dns: &[Dns],
-        fixed: &[ConnectTo],
+        config: &Config,
         reach: Reach,
         guarded: Guarded,
         roots: &Arc<rustls::RootCertStore>,
+        dialer: &Dialer,
     ) -> Self {
-        let fixed = fixed.iter().map(|c| ((c.host.clone(), c.port), c.addr)).collect();
-        let resolvers =
-            dns.iter().filter_map(|d| Some((build(d, roots)?, *d == Dns::System))).collect();
-        Self { resolvers, fixed, reach, guarded }
+        let fixed = config.connect_to.iter().map(|c| ((c.host.clone(), c.port), c.addr)).collect();
+        let (kinds, resolvers) = config
+            .dns
+            .iter()
+            .filter(|dns| !dialer.is_upstream() || dns.kind() == Kind::Encrypted)
+            .filter_map(|dns| Some((dns.kind(), Resolver::new(dns, roots, dialer)?)))
+            .unzip();
+        let (favour, clock) = (Mutex::default(), Clock::start());
+        Self { resolvers, kinds, favour, clock, fixed, reach, guarded }
     }
 
-    /// The addresses of `host`, all of which may be connected to. The provider's own resolver is not
-    /// asked for a guarded one.
+    /// Whether connections to `host` have a fixed destination.
+    pub fn is_fixed(&self, host: &HostName, port: u16) -> bool {
+        self.fixed.contains_key(&(host.as_str().to_owned(), port))
+    }
+
+    /// The addresses of `host`, all of which may be connected to. A guarded one is asked for only where
+    /// the provider does not see it.
     ///
     /// A resolver that gives only addresses that no public site can have is a liar and the next one
-    /// is asked; if all lie or fail, the last reason is returned.
+    /// is asked; if all lie or fail, the reason that says most is returned.
     pub async fn resolve(&self, host: &HostName, port: u16) -> Result<Vec<SocketAddr>, Failure> {
         if let Some(addr) = self.fixed.get(&(host.as_str().to_owned(), port)) {
             return match self.reach.allows(addr.ip()) {
@@ -75,70 +88,45 @@ impl Names {
                 false => Err(forbidden()),
             };
         }
-        let guarded = (self.guarded)(host);
-        let mut last = Failure::NameUnanswered;
-        for (resolver, system) in &self.resolvers {
-            if guarded && *system {
-                continue;
+        if self.resolvers.is_empty() {
+            return Err(Failure::NotAllowed("no resolver is set up that may be asked".into()));
+        }
+        let hidden = (self.guarded)(host);
+        let mut lookup = Lookup::new(&self.kinds, hidden, &self.favour(), self.clock.tick());
+        while let Some(step) = lookup.next_step() {
+            let since = self.clock.tick();
+            let answer = self.resolvers[step.at].ask(host, step.limit).await;
+            let now = self.clock.tick();
+            match &answer {
+                Answer::Silence => self.favour().failed(&step.at, now),
+                _ => self.favour().worked(&step.at, now - since, now),
             }
-            match self.ask(resolver, host).await {
+            match self.judge(answer) {
                 Ok(ips) => {
                     return Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
                 }
-                Err(failure) => last = failure,
+                Err(failure) => lookup.failed(failure),
             }
         }
-        Err(last)
+        Err(lookup.failure())
     }
 
-    async fn ask(&self, resolver: &TokioResolver, host: &HostName) -> Result<Vec<IpAddr>, Failure> {
-        let lookup = resolver.lookup_ip(format!("{host}."));
-        let found = match tokio::time::timeout(LIMIT, lookup).await {
-            Err(_) => return Err(Failure::NameUnanswered),
-            Ok(Err(error)) if error.is_nx_domain() => return Err(Failure::NameUnknown),
-            Ok(Err(error)) if error.is_no_records_found() => return Err(Failure::NameUnknown),
-            Ok(Err(_)) => return Err(Failure::NameUnanswered),
-            Ok(Ok(found)) => found,
-        };
-        let usable: Vec<IpAddr> = found.iter().filter(|ip| self.reach.allows(*ip)).collect();
-        if usable.is_empty() { Err(Failure::NamePoisoned) } else { Ok(usable) }
+    fn judge(&self, answer: Answer) -> Result<Vec<IpAddr>, Failure> {
+        match answer {
+            Answer::Silence | Answer::Fault => Err(Failure::NameUnanswered),
+            Answer::NoSuchName => Err(Failure::NameUnknown),
+            Answer::Addresses(mut found) => {
+                found.retain(|ip| self.reach.allows(*ip));
+                if found.is_empty() { Err(Failure::NamePoisoned) } else { Ok(found) }
+            }
+        }
+    }
+
+    fn favour(&self) -> std::sync::MutexGuard<'_, Favour<usize>> {
+        self.favour.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn forbidden() -> Failure {
     Failure::NotAllowed("the address is not on the public internet".into())
-}
-
-/// A resolver, or nothing where the system's settings can't be read.
-pub(crate) fn build(dns: &Dns, roots: &Arc<rustls::RootCertStore>) -> Option<TokioResolver> {
-    let provider = TokioRuntimeProvider::default();
-    let mut builder = match dns {
-        Dns::System => TokioResolver::builder(provider).ok()?,
-        Dns::Plain(addr) => {
-            let mut server = NameServerConfig::udp_and_tcp(addr.ip());
-            for connection in &mut server.connections {
-                connection.port = addr.port();
-            }
-            let config = ResolverConfig::from_name_servers(vec![server]);
-            TokioResolver::builder_with_config(config, provider)
-        }
-        Dns::Https(addr, name) => {
-            let mut connection = ConnectionConfig::https(name.as_str().into(), None);
-            connection.port = addr.port();
-            let server = NameServerConfig::new(addr.ip(), true, vec![connection]);
-            let config = ResolverConfig::from_name_servers(vec![server]);
-            TokioResolver::builder_with_config(config, provider)
-                .with_tls_config(crate::origin::client_config(roots.clone()))
-        }
-    };
-    let options = builder.options_mut();
-    options.timeout = LIMIT / 2;
-    options.attempts = 2;
-    options.cache_size = CACHE;
-    options.use_hosts_file = match dns {
-        Dns::System => ResolveHosts::Auto,
-        Dns::Plain(_) | Dns::Https(..) => ResolveHosts::Never,
-    };
-    options.server_ordering_strategy = ServerOrderingStrategy::QueryStatistics;
-    builder.build().ok()
 }

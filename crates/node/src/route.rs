@@ -2,6 +2,7 @@
 //!
 //! A route tries; it does not choose. Order, delays, cancelling and resuming are the race's.
 
+mod beside;
 pub(crate) mod direct;
 pub(crate) mod injector;
 pub(crate) mod local;
@@ -9,7 +10,7 @@ pub(crate) mod swarm;
 pub(crate) mod tunnel;
 
 use busel_proto::failure::Failure;
-use busel_proto::id::Hash;
+use busel_proto::id::{Hash, PeerId};
 use busel_proto::snapshot::Snapshot;
 use busel_proto::time::UnixTime;
 use bytes::Bytes;
@@ -50,6 +51,8 @@ pub(crate) struct Head {
     pub(crate) fetched_at: Option<UnixTime>,
     /// For a copy whose signature came first.
     pub(crate) snapshot: Option<Snapshot>,
+    /// For a copy of another node's: which.
+    pub(crate) peer: Option<PeerId>,
     /// The answer is shaped for this request already (ranges, conditions): the origin did it.
     pub(crate) shaped: bool,
 }
@@ -80,13 +83,20 @@ pub(crate) struct Resume {
     pub(crate) etag: Option<HeaderValue>,
     pub(crate) coding: Option<HeaderValue>,
     pub(crate) len: Option<u64>,
+    pub(crate) authority: Authority,
+    /// The nodes that brought it so far, and stopped: asked last for the rest.
+    pub(crate) peers: Vec<PeerId>,
 }
 
 impl Resume {
     /// Whether `head` continues the body begun. A body whose root is known is continued under that
     /// root, or by the site itself over TLS; else the same strong ETag, content coding and length are
-    /// asked for. Anything else would splice two versions.
+    /// asked for. Anything else would splice two versions. What somebody vouches for is not gone on with
+    /// by what nobody does: an ETag can be read, and repeated, by anyone on the way.
     pub(crate) fn fits(&self, head: &Head) -> bool {
+        if head.authority == Authority::Nobody && self.authority != Authority::Nobody {
+            return false;
+        }
         match (self.root, head.root()) {
             (Some(ours), Some(theirs)) => return ours == theirs,
             (Some(_), None) if head.authority != Authority::Site => return false,
@@ -135,24 +145,34 @@ mod tests {
             authority: Authority::Site,
             fetched_at: None,
             snapshot: None,
+            peer: None,
             shaped: false,
+        }
+    }
+
+    fn resume(etag: Option<&'static str>) -> Resume {
+        Resume {
+            root: None,
+            etag: etag.map(HeaderValue::from_static),
+            coding: None,
+            len: Some(9),
+            authority: Authority::Site,
+            peers: Vec::new(),
         }
     }
 
     #[test]
     fn only_the_same_version_is_continued() {
-        let resume = Resume {
-            root: None,
-            etag: Some(HeaderValue::from_static("\"a\"")),
-            coding: None,
-            len: Some(9),
-        };
+        let resume = resume(Some("\"a\""));
         assert!(resume.fits(&head("\"a\"", Some(9))));
         assert!(resume.fits(&head("\"a\"", None)));
         assert!(!resume.fits(&head("\"b\"", Some(9))), "another version");
         assert!(!resume.fits(&head("\"a\"", Some(8))), "another length");
         assert!(!resume.fits(&head("W/\"a\"", Some(9))), "a weak tag names no bytes");
-        let unknown = Resume { root: None, etag: None, coding: None, len: Some(9) };
+        let anybodys = Head { authority: Authority::Nobody, ..head("\"a\"", Some(9)) };
+        assert!(!resume.fits(&anybodys), "nobody vouches for the rest");
+        assert!(Resume { authority: Authority::Nobody, ..resume }.fits(&anybodys));
+        let unknown = self::resume(None);
         assert!(!unknown.fits(&head("\"a\"", Some(9))), "nothing to compare");
     }
 }

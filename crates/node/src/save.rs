@@ -4,7 +4,10 @@
 use busel_proto::snapshot::Snapshot;
 use busel_store::Store;
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::clock;
@@ -25,11 +28,19 @@ enum Piece {
 
 impl Saver {
     /// Starts to keep a body; `kept` is called once it is durably there.
-    pub(crate) fn start(store: Store, kept: impl FnOnce(&Snapshot) + Send + 'static) -> Self {
-        let (queue, pieces) = mpsc::channel(QUEUE);
-        // Ends when the queue is dropped; the store's writer removes what was not finished.
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = write(&store, pieces, kept) {
+    pub(crate) fn start(
+        store: Store,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+        kept: impl FnOnce(&Snapshot) + Send + 'static,
+    ) -> Self {
+        let (queue, mut pieces) = mpsc::channel(QUEUE);
+        // Ends when the queue is dropped, or the node stops though somebody still holds it; the store's
+        // writer removes what was not finished.
+        let runtime = Handle::current();
+        tasks.spawn_blocking(move || {
+            let next = || runtime.block_on(next(&mut pieces, &stop));
+            if let Err(error) = write(&store, next, kept) {
                 debug!(error, "a body was not kept");
             }
         });
@@ -47,13 +58,21 @@ impl Saver {
     }
 }
 
+async fn next(pieces: &mut mpsc::Receiver<Piece>, stop: &CancellationToken) -> Option<Piece> {
+    tokio::select! {
+        biased;
+        piece = pieces.recv() => piece,
+        () = stop.cancelled() => None,
+    }
+}
+
 fn write(
     store: &Store,
-    mut pieces: mpsc::Receiver<Piece>,
+    mut next: impl FnMut() -> Option<Piece>,
     kept: impl FnOnce(&Snapshot),
 ) -> Result<(), String> {
     let mut writer = store.writer().map_err(|e| e.to_string())?;
-    while let Some(piece) = pieces.blocking_recv() {
+    while let Some(piece) = next() {
         match piece {
             Piece::Data(bytes) => writer.write(&bytes).map_err(|e| e.to_string())?,
             Piece::End(snapshot) => {

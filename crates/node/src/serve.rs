@@ -4,7 +4,6 @@
 //! owner read, so that an answer to a probe says nothing about the owner.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use busel_net::Connection;
@@ -13,66 +12,78 @@ use busel_net::frame;
 use busel_proto::blob;
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, SnapshotKey};
-use busel_proto::message::{self, Answer, Ask, MAX_FRAME};
-use busel_proto::page::HostName;
+use busel_proto::invite::InjectorTicket;
+use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_store::BlobReader;
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
-use tokio::sync::Semaphore;
+use futures_util::stream::{self, StreamExt};
 use tracing::debug;
 
 use crate::clock;
-use crate::config::{Exit, Exposure};
+use crate::config::Exposure;
+use crate::exit;
 use crate::node::Node;
-use crate::origin::StreamIo;
+use crate::places::Places;
 
-/// Streams served at once, for all peers together.
-const MAX_SERVED: usize = 1024;
-/// Connections served at once.
+/// Streams served at once, for all peers together and for one of them.
+const MAX_STREAMS: usize = 1024;
+const MAX_PEER_STREAMS: usize = 128;
+/// Connections served at once. Of one peer there may be some that it has given up and we have not.
 const MAX_CONNECTIONS: usize = 1024;
+const MAX_PEER_CONNECTIONS: usize = 8;
+/// Windows of a body that are read before the one being sent has gone.
+const READ_AHEAD: usize = 2;
 /// A peer has this long to say what it wants.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
-/// A peer that takes no bytes for this long is dropped.
-const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// A peer that does not take one piece within this time is dropped.
+pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// A peer that asks for too much at once is told so, if it takes the answer within this time.
+const FULL_LIMIT: Duration = Duration::from_secs(1);
 
 /// Answers `inject/1`; an injector registers itself as this.
 pub trait Inject: Send + Sync + 'static {
     /// Answers a sealed request on `stream`, all of it.
     fn inject(&self, envelope: Vec<u8>, from: PeerId, stream: Stream) -> BoxFuture<'static, ()>;
+
+    /// What invites say of it now.
+    fn ticket(&self) -> InjectorTicket;
 }
 
 /// Serves all connections until the endpoint closes.
 pub(crate) async fn serve(node: Node) {
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let streams = Arc::new(Semaphore::new(MAX_SERVED));
+    let connections = Places::new(MAX_CONNECTIONS, MAX_PEER_CONNECTIONS);
+    let streams = Places::new(MAX_STREAMS, MAX_PEER_STREAMS);
     while let Some(connection) = node.endpoint.accept().await {
-        let Ok(place) = connections.clone().try_acquire_owned() else { continue };
-        let (node, streams) = (node.clone(), streams.clone());
-        let tasks = node.tasks.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = node.stop.cancelled() => {}
-                () = serve_connection(&node, &connection, &streams) => {}
+        let place = match connections.take(connection.peer()) {
+            Ok(place) => place,
+            Err(full) => {
+                debug!(%full, "a connection is not served");
+                continue;
             }
+        };
+        let (own, streams) = (node.clone(), streams.clone());
+        node.spawn(async move {
+            serve_connection(&own, &connection, &streams).await;
             drop(place);
         });
     }
 }
 
-async fn serve_connection(node: &Node, connection: &Connection, streams: &Arc<Semaphore>) {
+async fn serve_connection(node: &Node, connection: &Connection, streams: &Places) {
     let peer = connection.peer();
     while let Some(stream) = connection.accept().await {
-        let Ok(place) = streams.clone().acquire_owned().await else { return };
-        let (stop, node) = (node.stop.clone(), node.clone());
-        let tasks = node.tasks.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                served = serve_stream(&node, peer, stream) => {
-                    if let Err(failure) = served {
-                        debug!(%failure, "an exchange ended early");
-                    }
-                }
+        let place = match streams.take(peer) {
+            Ok(place) => place,
+            Err(full) => {
+                // Said here and not in a task of its own: who asks too much waits for it himself.
+                let _ = tokio::time::timeout(FULL_LIMIT, decline(stream, full.into())).await;
+                continue;
+            }
+        };
+        let own = node.clone();
+        node.spawn(async move {
+            if let Err(failure) = serve_stream(&own, peer, stream).await {
+                debug!(%failure, "an exchange ended early");
             }
             drop(place);
         });
@@ -101,7 +112,7 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
             }
             None => decline(stream, Failure::NotAllowed("it is no injector".into())).await,
         },
-        Ask::Tunnel { host, port } => tunnel(node, stream, host, port).await,
+        Ask::Tunnel { host, port } => exit::serve(node, peer, stream, host, port).await,
     }
 }
 
@@ -116,8 +127,8 @@ async fn fetch(
         return say(stream, &Answer::Nothing).await;
     }
     let store = node.store.clone();
-    let found = tokio::task::spawn_blocking(move || {
-        let stored = store.find(&key).ok()??;
+    let found = node.spawn_blocking(move || {
+        let stored = store.find(&key).ok()?.filter(|stored| stored.shared)?;
         let reader = store.reader(&stored.root).ok()??;
         store.touch(&key, clock::now());
         Some((stored, reader))
@@ -145,65 +156,44 @@ async fn blob(
         return say(stream, &Answer::Nothing).await;
     }
     let store = node.store.clone();
-    let reader = tokio::task::spawn_blocking(move || store.reader(&root).ok().flatten()).await;
+    let reader = node.spawn_blocking(move || {
+        let shared = store.has_shared_blob(&root).unwrap_or(false);
+        shared.then(|| store.reader(&root).ok().flatten()).flatten()
+    });
+    let reader = reader.await;
     match reader.ok().flatten().filter(|reader| reader.len() == len) {
         Some(reader) => send_windows(stream, &Answer::Open, reader, range).await,
         None => say(stream, &Answer::Nothing).await,
     }
 }
 
-/// Sends an answer and the windows of a range. The next window is read while one is being sent.
+/// Sends an answer and the windows of a range. The next windows are read while one is being sent.
 async fn send_windows(
     mut stream: Stream,
     answer: &Answer,
     reader: BlobReader,
     range: Range<u64>,
 ) -> Result<(), Failure> {
-    let read = |at: u64| {
-        let window = blob::window_after(range.start, at, range.end);
-        let reader = reader.clone();
-        // The last window of a range ends at a whole group, so that it can be proven.
-        let whole = window.map(|w| w.start..w.end.next_multiple_of(blob::GROUP).min(reader.len()));
-        whole.map(|window| (window.end, tokio::task::spawn_blocking(move || reader.window(window))))
-    };
-    let mut next = read(range.start);
     write(&mut stream, &answer.to_frame()).await?;
-    while let Some((end, reading)) = next {
-        let encoded = reading.await.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
-        next = read(end);
-        write(&mut stream, &message::frame(&encoded)).await?;
+    let after = |at: u64| blob::window_after(range.start, at, range.end);
+    let windows = std::iter::successors(after(range.start), |window| after(window.end));
+    let mut read = stream::iter(windows)
+        .map(|window| {
+            let reader = reader.clone();
+            // The last window of a range ends at a whole group, so that it can be proven.
+            let whole = window.start..window.end.next_multiple_of(blob::GROUP).min(reader.len());
+            tokio::task::spawn_blocking(move || reader.window(whole))
+        })
+        .buffered(READ_AHEAD);
+    while let Some(window) = read.next().await {
+        let encoded = window.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
+        within_limit(frame::write(&mut stream.send, encoded.into())).await?;
     }
     finish(stream);
     Ok(())
 }
 
-async fn tunnel(node: &Node, stream: Stream, host: HostName, port: u16) -> Result<(), Failure> {
-    if !exit_allows(node, &host, port) {
-        let why = "its owner does not let others connect there".to_owned();
-        return decline(stream, Failure::NotAllowed(why)).await;
-    }
-    let mut server = match node.own.dial(&host, port).await {
-        Ok(server) => server,
-        Err(failure) => return decline(stream, failure).await,
-    };
-    let mut client = StreamIo(stream);
-    client.write_all(&Answer::Open.to_frame()).await.map_err(|_| Failure::CutOff)?;
-    const COPY: usize = 64 * 1024;
-    // How it ends is between the two ends.
-    let _ = copy_bidirectional_with_sizes(&mut client, &mut server, COPY, COPY).await;
-    Ok(())
-}
-
-fn exit_allows(node: &Node, host: &HostName, port: u16) -> bool {
-    let web = matches!(port, 80 | 443);
-    match node.config.exit {
-        Exit::Off => false,
-        Exit::Sites => web && node.joined.view().sites.find(host).is_some(),
-        Exit::Web => web,
-    }
-}
-
-async fn decline(stream: Stream, failure: Failure) -> Result<(), Failure> {
+pub(crate) async fn decline(stream: Stream, failure: Failure) -> Result<(), Failure> {
     say(stream, &Answer::Declined { failure }).await
 }
 
@@ -213,8 +203,12 @@ async fn say(mut stream: Stream, answer: &Answer) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
-    match tokio::time::timeout(WRITE_LIMIT, stream.send.write_all(bytes)).await {
+pub(crate) async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
+    within_limit(stream.send.write_all(bytes)).await
+}
+
+async fn within_limit<E>(writing: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
+    match tokio::time::timeout(WRITE_LIMIT, writing).await {
         Err(_) => Err(Failure::Stalled),
         Ok(Err(_)) => Err(Failure::CutOff),
         Ok(Ok(())) => Ok(()),

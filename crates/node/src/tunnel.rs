@@ -142,17 +142,11 @@ impl<'a> Carrier<'a> {
                 Output::Wait(until) => until,
             };
             let clock = self.node.clock;
-            let alarm = async {
-                match until {
-                    Some(tick) => tokio::time::sleep_until(clock.instant(tick)).await,
-                    None => std::future::pending().await,
-                }
-            };
             // More than a flight is not held: the client waits until a way is found.
             let more = self.replays && client_open && flight.len() < MAX_FLIGHT;
             tokio::select! {
                 Some(told) = self.told.recv() => self.hear(told),
-                () = alarm => self.race.handle(Input::Timeout, clock.tick()),
+                () = clock.alarm(until) => self.race.handle(Input::Timeout, clock.tick()),
                 read = client.read_buf(&mut flight), if more => match read {
                     Ok(1..) => self.grow(&flight),
                     Ok(0) => client_open = false,

@@ -60,6 +60,13 @@ impl SubkeyCert {
             && at <= self.not_after
             && self.not_after.0 - self.not_before.0 <= MAX_VALIDITY_SECS
     }
+
+    /// Whether it is time to have it renewed: less than a third of its validity is left, so that
+    /// there are days for what may go wrong.
+    pub fn is_due(&self, now: UnixTime) -> bool {
+        let third = self.not_after.0.saturating_sub(self.not_before.0) / 3;
+        now.0 >= self.not_after.0.saturating_sub(third)
+    }
 }
 
 /// A root's word that subkeys may no longer be believed.
@@ -163,6 +170,15 @@ impl TrustSet {
     /// Takes a revocation that arrived at `at`. Returns whether it said something new. One of an
     /// untrusted root, and one older than what is known, says nothing.
     pub fn revoke(&mut self, revocation: &Verified<Revocation>, at: UnixTime) -> bool {
+        self.revoke_since(revocation, |_| at)
+    }
+
+    /// As [`TrustSet::revoke`], where each of its keys was first taken back at a time of its own.
+    pub fn revoke_since(
+        &mut self,
+        revocation: &Verified<Revocation>,
+        since: impl Fn(&PublicKey) -> UnixTime,
+    ) -> bool {
         if revocation.v != 1 || !self.roots.contains_key(&revocation.root) {
             return false;
         }
@@ -174,7 +190,7 @@ impl TrustSet {
         // A later list can only add: a root that was seized must not bring a subkey back.
         let before = subkeys.len();
         for subkey in &revocation.subkeys {
-            subkeys.entry(*subkey).or_insert(at);
+            subkeys.entry(*subkey).or_insert_with(|| since(subkey));
         }
         subkeys.len() > before
     }

@@ -110,6 +110,15 @@ pub enum Failure {
     /// Only a copy older than its publisher allows is to be had by this way.
     #[n(19)]
     OnlyStale,
+    /// The node has no place for it now, or none more for this client.
+    #[n(20)]
+    Busy(#[n(0)] String),
+    /// The exit has moved as many bytes today as its owner gives.
+    #[n(21)]
+    UsedUp,
+    /// The injector's certificate has run out: what it would sign, nobody would believe.
+    #[n(22)]
+    NotCertified,
 }
 
 impl Failure {
@@ -143,6 +152,9 @@ impl Failure {
                 | Self::CannotResume
                 | Self::NotAllowed(_)
                 | Self::OnlyStale
+                | Self::Busy(_)
+                | Self::UsedUp
+                | Self::NotCertified
         )
     }
 }
@@ -172,6 +184,9 @@ impl fmt::Display for Failure {
             Self::Protocol(why) => write!(f, "the answer makes no sense: {why}"),
             Self::NotAllowed(why) => write!(f, "not allowed: {why}"),
             Self::OnlyStale => f.write_str("only an old copy"),
+            Self::Busy(why) => write!(f, "busy: {why}"),
+            Self::UsedUp => f.write_str("this exit's bytes for today are used up"),
+            Self::NotCertified => f.write_str("the injector's certificate has run out"),
         }
     }
 }

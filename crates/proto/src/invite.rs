@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 use crate::cbor::{self, CborError};
 use crate::cert::{SubkeyCert, TrustedRoot};
 use crate::id::{Hash, PeerId};
-use crate::page::HostName;
+use crate::page::{HostName, HostPattern};
 use crate::signed::Signed;
 use crate::sites::Site;
 
@@ -21,6 +21,12 @@ use crate::sites::Site;
 pub const PREFIX: &str = "busel1";
 /// The longest invite, in characters.
 pub const MAX_LINE: usize = 16 * 1024;
+/// The longest name of a root, in characters.
+pub const MAX_LABEL: usize = 64;
+/// The most entries of each kind.
+const MAX_ENTRIES: usize = 256;
+/// The longest `host:port` of a relay: a host name has 253 characters at most.
+const MAX_ADDR: usize = 260;
 
 /// Why a line is no invite.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +46,9 @@ pub enum InviteError {
     /// Written by a version that this one does not understand.
     #[error("the invite can't be read by this version: {0}")]
     Unknown(CborError),
+    /// It asks to be believed, or shared, for more than the hosts of a publisher.
+    #[error("the invite asks for all of “{0}”, which is more than any publisher's hosts")]
+    TooWide(HostPattern),
     /// It says something impossible.
     #[error("the invite makes no sense: {0}")]
     Nonsense(&'static str),
@@ -157,7 +166,18 @@ impl Invite {
         self.relays.get(usize::try_from(peer.relay?).ok()?)
     }
 
-    fn check(&self) -> Result<(), InviteError> {
+    /// Checks what its types alone do not. One that was read from a line was checked.
+    pub fn check(&self) -> Result<(), InviteError> {
+        self.check_ways()?;
+        self.check_trust()
+    }
+
+    fn check_ways(&self) -> Result<(), InviteError> {
+        let counts = [self.relays.len(), self.peers.len(), self.injectors.len()];
+        let addrs = self.peers.iter().map(|peer| peer.addrs.len());
+        if counts.into_iter().chain(addrs).any(|count| count > MAX_ENTRIES) {
+            return Err(InviteError::Nonsense("it names too many ways"));
+        }
         let relays = self.relays.len();
         for peer in &self.peers {
             if peer.relay.is_some_and(|at| usize::try_from(at).is_ok_and(|at| at >= relays)) {
@@ -170,21 +190,46 @@ impl Invite {
         for relay in &self.relays {
             let port = relay.addr.rsplit_once(':').filter(|(host, _)| !host.is_empty());
             let port = port.map(|(_, port)| port.parse::<u16>());
-            if !matches!(port, Some(Ok(1..))) || relay.addr.contains(char::is_control) {
+            let odd = relay.addr.len() > MAX_ADDR || relay.addr.contains(char::is_control);
+            if odd || !matches!(port, Some(Ok(1..))) {
                 return Err(InviteError::Nonsense("a relay has no host:port"));
             }
         }
-        if self.roots.iter().any(|root| root.label.contains(char::is_control)) {
-            return Err(InviteError::Nonsense("a name has control characters in it"));
-        }
         Ok(())
     }
+
+    fn check_trust(&self) -> Result<(), InviteError> {
+        let hosts = self.roots.iter().map(|root| root.hosts.len());
+        let counts = [self.roots.len(), self.sites.len()];
+        if counts.into_iter().chain(hosts).any(|count| count > MAX_ENTRIES) {
+            return Err(InviteError::Nonsense("it asks to trust too much"));
+        }
+        if !self.roots.iter().all(|root| is_label(&root.label)) {
+            return Err(InviteError::Nonsense("a name is too long, or can't be seen as it is"));
+        }
+        let asked = self.roots.iter().flat_map(|root| &root.hosts);
+        let mut asked = asked.chain(self.sites.iter().map(|site| &site.hosts));
+        match asked.find(|hosts| hosts.is_wide()) {
+            Some(wide) => Err(InviteError::TooWide(wide.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether people can be shown this as the name of a root: not too long, and nothing in it that is
+/// not seen or that turns the rest around.
+pub fn is_label(text: &str) -> bool {
+    let unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{feff}' | '\u{200b}'..='\u{200f}')
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    text.chars().count() <= MAX_LABEL && !text.contains(unseen)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::HostPattern;
 
     fn invite() -> Invite {
         Invite {
@@ -208,6 +253,55 @@ mod tests {
         assert_eq!(Invite::from_line(&line.to_uppercase()), Ok(invite()));
         let wrapped = format!("  {}\r\n{} \n", &line[..40], &line[40..]);
         assert_eq!(Invite::from_line(&wrapped), Ok(invite()));
+    }
+
+    fn root(label: &str, hosts: &str) -> TrustedRoot {
+        let hosts = vec![HostPattern::parse(hosts).unwrap()];
+        TrustedRoot { key: crate::id::PublicKey([8; 32]), label: label.into(), hosts }
+    }
+
+    #[test]
+    fn nobody_is_invited_to_trust_more_than_a_publishers_hosts() {
+        for (hosts, wide) in [
+            ("*", true),
+            ("*.by", true),
+            ("*.example", true),
+            ("*.news.example", false),
+            ("news.example", false),
+            ("example", false),
+        ] {
+            let sites = vec![Site::new(HostPattern::parse(hosts).unwrap())];
+            let by_site = Invite { sites, ..Invite::default() };
+            let by_root = Invite { roots: vec![root("a", hosts)], ..Invite::default() };
+            for invite in [by_site, by_root] {
+                let read = Invite::from_line(&invite.to_line());
+                assert_eq!(matches!(read, Err(InviteError::TooWide(_))), wide, "{hosts}: {read:?}");
+                assert_eq!(read.is_ok(), !wide, "{hosts}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_short_and_can_be_seen_as_it_is() {
+        let read = |label: &str| {
+            let invite = Invite { roots: vec![root(label, "news.example")], ..Invite::default() };
+            Invite::from_line(&invite.to_line()).is_ok()
+        };
+        assert!(read("Навіны «Бусел»") && read(&"ш".repeat(MAX_LABEL)) && read("الأخبار"));
+        assert!(!read(&"ш".repeat(MAX_LABEL + 1)));
+        for unseen in ["a\nb", "a\u{202e}b", "a\u{200b}", "\u{2066}a", "a\u{7f}"] {
+            assert!(!read(unseen), "{unseen:?}");
+        }
+    }
+
+    #[test]
+    fn an_invite_names_no_endless_lists() {
+        let peer = PeerTicket { peer: PeerId([7; 32]), relay: None, addrs: vec![] };
+        let many = Invite { peers: vec![peer; MAX_ENTRIES + 1], ..Invite::default() };
+        assert!(many.check().is_err());
+        let mut far = invite();
+        far.relays[0].addr = format!("{}:443", "a".repeat(300));
+        assert!(far.check().is_err());
     }
 
     #[test]

@@ -11,28 +11,37 @@
 //!
 //! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
-//! * choosing: [`failure`], [`memory`], [`race`], [`evict`]
+//! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
+//!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
 //! * what stands in the way: [`doctor`]
+//! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
+pub mod budget;
 pub mod cbor;
 pub mod cert;
+mod crowd;
 pub mod doctor;
 pub mod evict;
 pub mod failure;
+pub mod favour;
 pub mod flight;
 pub mod freshness;
 pub mod id;
 pub mod invite;
+pub mod lookup;
 pub mod memory;
 pub mod message;
 pub mod network;
 pub mod page;
 pub mod race;
+pub mod rates;
+pub mod replay;
 pub mod sealed;
 pub mod shape;
 pub mod signed;
 pub mod sites;
 pub mod snapshot;
+pub mod stagger;
 pub mod time;

@@ -51,10 +51,10 @@ struct Entry {
 /// How one route did.
 #[derive(Debug, Default)]
 struct Ways {
+    /// The latest times to a head, as they came …
     heads: VecDeque<Duration>,
-    /// Of the times in `heads`: half are below the one, 95 of 100 below the other.
-    median: Option<Duration>,
-    p95: Option<Duration>,
+    /// … and in order of length.
+    sorted: Vec<Duration>,
     failures: f64,
     at: Tick,
 }
@@ -108,11 +108,11 @@ impl Memory {
     }
 
     fn expected(&self, site: &HostName, route: Route) -> Duration {
-        self.known(site, route, |way| way.median).unwrap_or_else(|| prior(route))
+        self.known(site, route, |way| way.within(50)).unwrap_or_else(|| prior(route))
     }
 
     fn patience(&self, site: &HostName, route: Route) -> Duration {
-        let p95 = self.known(site, route, |way| way.p95).unwrap_or_else(|| prior(route));
+        let p95 = self.known(site, route, |way| way.within(95)).unwrap_or_else(|| prior(route));
         p95.clamp(LEAST_WAIT, MOST_WAIT)
     }
 
@@ -143,17 +143,22 @@ impl Memory {
 
 impl Ways {
     fn worked(&mut self, took: Duration, now: Tick) {
-        if self.heads.len() == SAMPLES {
-            self.heads.pop_front();
+        let place = |sorted: &[Duration], took| sorted.partition_point(|other| *other < took);
+        if self.heads.len() == SAMPLES
+            && let Some(oldest) = self.heads.pop_front()
+        {
+            self.sorted.remove(place(&self.sorted, oldest));
         }
         self.heads.push_back(took);
-        let mut sorted: Vec<_> = self.heads.iter().copied().collect();
-        sorted.sort_unstable();
-        let percentile = |n: usize| sorted.get((sorted.len() * n).div_ceil(100) - 1).copied();
-        self.median = percentile(50);
-        self.p95 = percentile(95);
+        self.sorted.insert(place(&self.sorted, took), took);
         self.failures = 0.0;
         self.at = now;
+    }
+
+    /// The time within which `percent` of the heads came.
+    fn within(&self, percent: usize) -> Option<Duration> {
+        let at = (self.sorted.len() * percent).div_ceil(100).checked_sub(1)?;
+        self.sorted.get(at).copied()
     }
 
     fn failed(&mut self, now: Tick) {
@@ -226,6 +231,17 @@ mod tests {
             memory.worked(&site(), Route::Direct, MS(took * 10), Tick(0));
         }
         assert_eq!(memory.plan(&site(), &WEB, Tick(0))[0].patience, MS(190));
+    }
+
+    #[test]
+    fn only_the_latest_times_count() {
+        let mut memory = Memory::default();
+        for took in [MS(2000); SAMPLES].into_iter().chain((1..=SAMPLES as u64).map(MS)) {
+            memory.worked(&site(), Route::Direct, took, Tick(0));
+        }
+        let ways = &memory.sites[&site()].ways[Route::Direct as usize];
+        assert_eq!((ways.within(50), ways.within(100)), (Some(MS(16)), Some(MS(32))));
+        assert_eq!(ways.sorted.len(), SAMPLES);
     }
 
     #[test]

@@ -139,11 +139,12 @@ impl Ask {
 
 /// Puts the length before `body`.
 pub fn frame(body: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(body.len()).expect("a frame is far below 4 GiB");
-    let mut out = Vec::with_capacity(4 + body.len());
-    out.extend_from_slice(&len.to_be_bytes());
-    out.extend_from_slice(body);
-    out
+    [&frame_header(body.len())[..], body].concat()
+}
+
+/// What stands before a frame's body of `len` bytes.
+pub fn frame_header(len: usize) -> [u8; 4] {
+    u32::try_from(len).expect("a frame is far below 4 GiB").to_be_bytes()
 }
 
 /// The length that a frame header gives, if it is within `max`.

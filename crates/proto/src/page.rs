@@ -246,6 +246,16 @@ impl HostName {
     pub fn ip(&self) -> Option<std::net::IpAddr> {
         self.0.parse().ok()
     }
+
+    /// Whether it only means something in the own network: an address that is not public, a bare
+    /// name, or a name under a domain kept for local use (RFC 6761, RFC 6762, RFC 7686, RFC 8375).
+    pub fn is_local(&self) -> bool {
+        const LOCAL: [&str; 5] = [".local", ".localhost", ".internal", ".home.arpa", ".onion"];
+        match self.ip() {
+            Some(ip) => !crate::network::is_public(ip),
+            None => !self.0.contains('.') || LOCAL.iter().any(|domain| self.0.ends_with(domain)),
+        }
+    }
 }
 
 impl fmt::Display for HostName {
@@ -278,6 +288,12 @@ impl HostPattern {
             }
             None => self.0 == host.0,
         }
+    }
+
+    /// Whether it means more than the hosts of one owner can be: every host, or all below a top-level
+    /// domain.
+    pub fn is_wide(&self) -> bool {
+        self.0 == "*" || self.0.strip_prefix("*.").is_some_and(|base| !base.contains('.'))
     }
 
     /// The text.
@@ -408,6 +424,20 @@ mod tests {
         for pattern in ["*", "*.news.example"] {
             let bytes = crate::cbor::to_vec(&HostPattern::parse(pattern).unwrap());
             assert_eq!(minicbor::decode::<HostPattern>(&bytes).unwrap().as_str(), pattern);
+        }
+    }
+
+    #[test]
+    fn hosts_of_the_own_network_are_told_apart() {
+        let local = |h: &str| HostName::parse(h).unwrap().is_local();
+        for host in ["localhost", "a.localhost", "router", "printer.local", "x.internal", "::1"] {
+            assert!(local(host), "{host}");
+        }
+        for host in ["127.0.0.1", "10.0.0.9", "192.168.1.1", "a.home.arpa", "b.onion", "fd00::1"] {
+            assert!(local(host), "{host}");
+        }
+        for host in ["news.example", "local.example", "mylocal.org", "9.9.9.9", "2620:fe::fe"] {
+            assert!(!local(host), "{host}");
         }
     }
 

@@ -26,6 +26,9 @@ pub const HEAD_LIMIT: Duration = Duration::from_secs(30);
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
 /// A body counts as stalled after eight times the longest pause it made before, within these.
 const STALL: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(10));
+/// A winner that stalled, and that nothing replaces, is waited for this long; then, if it brings a
+/// copy, which others may have too, its route starts anew. A site's own silence is the site's affair.
+const ALONE: Duration = Duration::from_secs(30);
 /// How often one route is started for one request.
 const MAX_STARTS: u8 = 3;
 /// Events kept for the timeline.
@@ -117,6 +120,8 @@ pub struct Race {
     stale_at: Option<Tick>,
     waiting_since: Option<Tick>,
     longest_pause: Duration,
+    /// The winner stalled, and nothing is left to replace it.
+    alone: bool,
     out: VecDeque<Output>,
     events: Vec<Event>,
 }
@@ -172,6 +177,7 @@ impl Race {
             stale_at: None,
             waiting_since: None,
             longest_pause: Duration::ZERO,
+            alone: false,
             out: VecDeque::new(),
             events: Vec::new(),
         }
@@ -252,12 +258,29 @@ impl Race {
             self.end(Output::DeliverStale, now);
         }
         let stalled = self.waiting_since.is_some_and(|since| since + self.stall() <= now);
-        if self.phase == Phase::Body && stalled {
-            if let Some(route) = self.winner() {
-                self.note(route, What::Stalled, now);
-            }
-            self.rescue(now);
+        if self.phase == Phase::Body
+            && stalled
+            && let Some(route) = self.winner()
+        {
+            self.stalled(route, now);
         }
+    }
+
+    fn stalled(&mut self, route: Route, now: Tick) {
+        self.note(route, What::Stalled, now);
+        if !std::mem::take(&mut self.alone) {
+            return self.rescue(now);
+        }
+        if matches!(route, Route::Swarm | Route::Injector) {
+            self.out.push_back(Output::Cancel(route));
+            self.failed(route, Failure::Stalled, true, now);
+        } else {
+            self.wait_alone();
+        }
+    }
+
+    fn wait_alone(&mut self) {
+        (self.phase, self.alone, self.waiting_since) = (Phase::Body, true, None);
     }
 
     fn head(&mut self, route: Route, now: Tick) {
@@ -273,6 +296,7 @@ impl Race {
         self.next_start = None;
         self.stale_at = None;
         self.waiting_since = None;
+        self.alone = false;
         self.out.push_back(Output::Deliver(route));
     }
 
@@ -297,6 +321,7 @@ impl Race {
     }
 
     fn progress(&mut self, now: Tick) {
+        self.alone = false;
         if let Some(since) = self.waiting_since.take() {
             self.longest_pause = self.longest_pause.max(now - since);
         }
@@ -366,9 +391,7 @@ impl Race {
             let stale = self.stale && self.phase == Phase::Heads;
             self.end(if stale { Output::DeliverStale } else { Output::GiveUp }, now);
         } else if self.phase == Phase::Rescue && self.running_count() == 0 {
-            // Only the stalled winner is left: it is waited for, up to the limit of its own.
-            self.phase = Phase::Body;
-            self.waiting_since = None;
+            self.wait_alone();
         }
     }
 
@@ -417,6 +440,9 @@ impl Race {
     }
 
     fn stall(&self) -> Duration {
+        if self.alone {
+            return ALONE;
+        }
         (self.longest_pause * 8).clamp(STALL.0, STALL.1)
     }
 

@@ -180,6 +180,27 @@ fn a_broken_body_that_nobody_can_continue_is_cut() {
 }
 
 #[test]
+fn copies_that_stop_with_nobody_else_are_asked_for_anew_and_a_site_is_waited_for() {
+    for (only, again) in [(Swarm, true), (Direct, false)] {
+        let plan = [Step { route: only, patience: MS(100) }];
+        let mut race = Race::new(&plan, true, false);
+        race.handle(Input::Start, at(0));
+        race.handle(Input::Head(only), at(100));
+        drain(&mut race);
+        race.handle(Input::Waiting, at(100));
+        let stalled = next_wake(&mut race);
+        race.handle(Input::Timeout, stalled);
+        assert_eq!(drain(&mut race), []);
+        race.handle(Input::Waiting, stalled);
+        let given_up = next_wake(&mut race);
+        assert_eq!(given_up, stalled + ALONE);
+        race.handle(Input::Timeout, given_up);
+        let anew = [Output::Cancel(only), Output::Start(only)];
+        assert_eq!(drain(&mut race), if again { &anew[..] } else { &[] });
+    }
+}
+
+#[test]
 fn a_way_that_never_answers_is_given_up() {
     let mut race = Race::new(&plan()[..1], true, false);
     race.handle(Input::Start, at(0));

@@ -7,7 +7,6 @@
 //! shape of Oblivious HTTP (RFC 9458 §4.4), made to stream: a nonce, then AEAD chunks under a key
 //! exported from the request's context, numbered, the last one marked so that a cut is noticed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -88,8 +87,8 @@ pub enum SealError {
     /// The reader's clock is off by more than [`MAX_SKEW`].
     #[error("the clocks differ by {0} seconds")]
     Clock(u64),
-    /// Too many requests at once to tell replays from new ones.
-    #[error("too many requests")]
+    /// More of this client's than can be told from replays.
+    #[error("too many requests for one client; wait some minutes")]
     Overloaded,
     /// The request is longer than the largest padded size.
     #[error("the address is too long to be sealed")]
@@ -321,36 +320,6 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Refuses requests that were seen before or are of another time. Bounded.
-#[derive(Debug, Default)]
-pub struct ReplayGuard {
-    seen: BTreeMap<[u8; 16], UnixTime>,
-}
-
-impl ReplayGuard {
-    /// Nonces remembered at once.
-    const MAX: usize = 1 << 18;
-
-    /// Checks a request at `now` and remembers it.
-    pub fn check(&mut self, request: &InjectRequest, now: UnixTime) -> Result<(), SealError> {
-        let off = now.0.abs_diff(request.at.0);
-        if off > MAX_SKEW.as_secs() {
-            return Err(SealError::Clock(off));
-        }
-        if self.seen.contains_key(&request.nonce) {
-            return Err(SealError::Replayed);
-        }
-        if self.seen.len() >= Self::MAX {
-            self.seen.retain(|_, at| now.0.abs_diff(at.0) <= MAX_SKEW.as_secs());
-            if self.seen.len() >= Self::MAX {
-                return Err(SealError::Overloaded);
-            }
-        }
-        self.seen.insert(request.nonce, request.at);
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -417,16 +386,5 @@ mod tests {
 
         let mut swapped = reader.cipher(&[7; 32]);
         assert_eq!(swapped.open(&second).unwrap_err(), SealError::Unopened);
-    }
-
-    #[test]
-    fn replays_and_wrong_clocks_are_refused() {
-        let mut guard = ReplayGuard::default();
-        let asked = request("https://a.example/");
-        let now = UnixTime(1_000_100);
-        assert_eq!(guard.check(&asked, now), Ok(()));
-        assert_eq!(guard.check(&asked, now), Err(SealError::Replayed));
-        let late = UnixTime(1_000_601);
-        assert_eq!(guard.check(&asked, late), Err(SealError::Clock(601)));
     }
 }

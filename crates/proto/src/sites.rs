@@ -86,6 +86,9 @@ impl SiteList {
         if method != Method::GET && method != Method::HEAD {
             return Some(Why::Method);
         }
+        if url.host().is_local() {
+            return Some(Why::OwnNetwork);
+        }
         let Some(site) = self.find(&url.host()) else { return Some(Why::NotListed) };
         if PERSONAL_HEADERS.iter().any(|name| headers.contains_key(name)) {
             return Some(Why::Credentials);
@@ -149,6 +152,9 @@ pub enum Why {
     /// Neither GET nor HEAD.
     #[error("only GET and HEAD can be shared")]
     Method,
+    /// Its host only means something in the own network.
+    #[error("hosts of the own network are not told to others")]
+    OwnNetwork,
     /// Its host is not on the site list.
     #[error("the site is not on the site list")]
     NotListed,

@@ -45,6 +45,8 @@ pub(crate) struct NewSnapshot {
     pub(crate) fetched_at: UnixTime,
     pub(crate) body: FinishedBlob,
     pub(crate) now: UnixTime,
+    /// Whether it may be given to others.
+    pub(crate) shared: bool,
 }
 
 /// What became of it.
@@ -109,6 +111,10 @@ impl<'t> Batch<'t> {
         if old.as_ref().is_some_and(|old| old.fetched_at > new.fetched_at) {
             return Ok(Put::Newer);
         }
+        // The same snapshot stays what it was: that it came once more tells others nothing.
+        let was_shared = old.as_ref().is_some_and(|old| {
+            old.shared && old.fetched_at == new.fetched_at && old.root == new.body.root()
+        });
         let meta = Meta {
             root: new.body.root(),
             len: new.body.len(),
@@ -117,13 +123,14 @@ impl<'t> Batch<'t> {
             used: old.as_ref().map_or(new.now, |old| old.used.max(new.now)),
             pinned: old.as_ref().is_some_and(|old| old.pinned),
             head_len: new.signed.len() as u64,
+            shared: new.shared || was_shared,
         };
         if !self.make_room(new, &meta)? {
             let need = meta.cost() + new.body.row().cost();
             return Ok(Put::OverQuota { need, quota: self.quota });
         }
         self.release(&new.key)?;
-        self.hold(&new.body)?;
+        self.hold(&new.body, meta.shared)?;
         let head = self.tags.seal("heads", new.key.as_bytes(), new.signed.clone());
         self.heads.insert(new.key.as_bytes(), &head[..])?;
         self.save_meta(&new.key, &meta)?;
@@ -268,10 +275,11 @@ impl<'t> Batch<'t> {
     }
 
     /// Takes a blob, or one more holder of it.
-    fn hold(&mut self, blob: &FinishedBlob) -> Result<(), Fault> {
+    fn hold(&mut self, blob: &FinishedBlob, shared: bool) -> Result<(), Fault> {
         let root = blob.root();
+        let shared = shared || self.blob(&root)?.is_some_and(|row| row.shared);
         let holders = self.drop_blob(&root)?;
-        let row = BlobRow { holders: holders + 1, ..blob.row() };
+        let row = BlobRow { holders: holders + 1, shared, ..blob.row() };
         match blob.body() {
             Body::Inline(bytes) => drop(self.bodies.insert(root.as_bytes(), &bytes[..])?),
             Body::File { outboard, .. } => {

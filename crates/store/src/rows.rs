@@ -50,6 +50,9 @@ pub(crate) struct Meta {
     /// Bytes of the signed snapshot.
     #[n(6)]
     pub(crate) head_len: u64,
+    /// Whether it may be given to others. One of which that is not known may not.
+    #[cbor(n(7), default)]
+    pub(crate) shared: bool,
 }
 
 /// What is known of a stored blob.
@@ -64,6 +67,9 @@ pub(crate) struct BlobRow {
     /// `None`: its bytes are in [`BODIES`].
     #[n(2)]
     pub(crate) file: Option<FileRow>,
+    /// Whether it is, or was, the body of a snapshot that may be given to others.
+    #[cbor(n(3), default)]
+    pub(crate) shared: bool,
 }
 
 /// Where the bytes of a blob lie, and under which key.

@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     /// Others known to hold a snapshot.
     pub(crate) holders: Mutex<BTreeMap<SnapshotKey, u32>>,
     pub(crate) quota: AtomicU64,
+    /// Whether what comes now may be given to others.
+    pub(crate) sharing: AtomicBool,
     /// Wiped: nothing more is read or written.
     pub(crate) closed: AtomicBool,
     pub(crate) disk: Arc<dyn Disk>,

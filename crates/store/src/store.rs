@@ -23,7 +23,7 @@ use crate::error::{Fault, OpenError, PutError, ReadError, WriteError};
 use crate::index::{self, Index};
 use crate::key::{self, DataKey, Protection, Unlock};
 use crate::reader::BlobReader;
-use crate::rows;
+use crate::rows::{self, Meta};
 use crate::shared::Shared;
 use crate::writer::{self, Done, Job, Op, QUEUE, lock};
 use crate::{format, wipe};
@@ -59,6 +59,8 @@ pub struct Stored {
     pub len: u64,
     /// Whether the reader pinned it.
     pub pinned: bool,
+    /// Whether it may be given to others: see [`Store::share`].
+    pub shared: bool,
 }
 
 /// How much is stored.
@@ -121,6 +123,7 @@ impl Store {
             touched: Mutex::default(),
             holders: Mutex::default(),
             quota: AtomicU64::new(quota),
+            sharing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             disk,
             dir,
@@ -152,6 +155,12 @@ impl Store {
         Ok(())
     }
 
+    /// Says whether what is stored from now on may be given to others; until this is said, it may not.
+    /// Each snapshot keeps what held when it was stored, whatever is said later.
+    pub fn share(&self, yes: bool) {
+        self.0.shared.sharing.store(yes, Ordering::Relaxed);
+    }
+
     /// Starts to take a body of unknown length.
     pub fn writer(&self) -> Result<BlobWriter, WriteError> {
         if self.0.shared.is_closed() {
@@ -179,6 +188,7 @@ impl Store {
             fetched_at: head.fetched_at,
             body,
             now,
+            shared: self.0.shared.sharing.load(Ordering::Relaxed),
         };
         // Here, not in the writing thread: many callers can sync their files at once.
         new.body.sync()?;
@@ -201,8 +211,8 @@ impl Store {
             let signed = tags.open("heads", key.as_bytes(), head.value())?;
             let signed = cbor::from_slice(signed, SignedSnapshot::MAX)
                 .map_err(|_| rows::unreadable("heads"))?;
-            let (root, len) = (meta.root, meta.len);
-            Ok(Some(Stored { signed, received: meta.received, root, len, pinned: meta.pinned }))
+            let Meta { root, len, received, pinned, shared, .. } = meta;
+            Ok(Some(Stored { signed, received, root, len, pinned, shared }))
         })?)
     }
 
@@ -213,6 +223,11 @@ impl Store {
             let keys = metas.iter()?.map(|entry| Ok(SnapshotKey(*entry?.0.value())));
             keys.collect()
         })?)
+    }
+
+    /// Whether a blob is stored that may be given to others.
+    pub fn has_shared_blob(&self, root: &Hash) -> Result<bool, ReadError> {
+        Ok(self.0.shared.blob_row(root)?.is_some_and(|row| row.shared))
     }
 
     /// Whether a blob is stored.

@@ -1,5 +1,5 @@
 //! Puts the beginning of one direction of a TCP connection together, from segments in any order,
-//! repeated or overlapping. Of bytes that are sent twice it keeps the ones that came first.
+//! repeated or overlapping, and QUIC's CRYPTO frames likewise. Of bytes that are sent twice it keeps the ones that came first.
 //!
 //! It keeps [`MAX_START`] bytes and a bounded number of pieces; what is beyond is ignored.
 
@@ -54,6 +54,11 @@ impl Assembly {
         let skip = usize::try_from(at.min(0).unsigned_abs()).unwrap_or(usize::MAX);
         let at = usize::try_from(at.max(0)).unwrap_or(usize::MAX);
         let Some(data) = data.get(skip..).filter(|data| !data.is_empty()) else { return };
+        self.piece(at, data);
+    }
+
+    /// Takes bytes that begin so far behind the first one.
+    pub(super) fn piece(&mut self, at: usize, data: &[u8]) {
         if at < MAX_START && self.pieces.len() < MAX_PIECES {
             let data = &data[..data.len().min(MAX_START - at)];
             let piece = self.pieces.entry(at).or_default();

@@ -169,7 +169,7 @@ fn ip_header(from: IpAddr, to: IpAddr) -> IpHeaders {
 }
 
 /// Puts headers and payload together again.
-fn rebuilt(
+pub(super) fn rebuilt(
     net: &NetHeaders,
     mut transport: Option<TransportHeader>,
     payload: &[u8],

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde_json::Value;
 
 use crate::world::Host;
 
@@ -32,6 +33,8 @@ pub struct Load {
     pub body: Vec<u8>,
     /// How long the first byte took.
     pub ttfb: Option<Duration>,
+    /// The header fields of the last answer, by their names in small letters.
+    pub headers: Value,
     /// The address that it was connected to.
     pub remote: Option<std::net::IpAddr>,
     /// What curl said.
@@ -82,7 +85,7 @@ impl Curl {
         let ran = self
             .host
             .command("curl")
-            .args(["-sS", "-w", "%{json}", "-o"])
+            .args(["-sS", "-w", "%{json}\n%{header_json}", "-o"])
             .arg(&body)
             .arg("--cacert")
             .arg(&self.ca)
@@ -92,8 +95,9 @@ impl Curl {
             .arg(url)
             .within(self.patience + PATIENCE)
             .run()?;
-        let told: serde_json::Value =
-            serde_json::from_slice(&ran.stdout).context("curl's account of a load")?;
+        let mut told = serde_json::Deserializer::from_slice(&ran.stdout).into_iter::<Value>();
+        let mut next = || told.next().context("curl's account of a load");
+        let (told, headers) = (next()??, next()??);
         let ttfb = told["time_starttransfer"].as_f64().filter(|ttfb| *ttfb > 0.0);
         let status = told["response_code"].as_u64().and_then(|code| u16::try_from(code).ok());
         Ok(Load {
@@ -102,6 +106,7 @@ impl Curl {
             // A load that fails early leaves no file.
             body: std::fs::read(&body).unwrap_or_default(),
             ttfb: ttfb.map(Duration::from_secs_f64),
+            headers,
             remote: told["remote_ip"].as_str().and_then(|addr| addr.parse().ok()),
             error: ran.stderr,
         })
@@ -117,6 +122,11 @@ impl Load {
     /// Whether exactly this page of this site came.
     pub fn is(&self, site: &str, path: &str) -> bool {
         self.loaded() && super::body(site, path).is_some_and(|body| body == self.body)
+    }
+
+    /// A header field of the answer.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers[name][0].as_str()
     }
 
     /// Why it failed; nothing if curl was content.

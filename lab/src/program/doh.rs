@@ -13,12 +13,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use super::tls::serving;
 use super::{Ca, Zone};
 use crate::world::{Host, World};
 
@@ -55,14 +54,7 @@ impl Drop for Doh {
 }
 
 fn acceptor(ca: &Ca, name: &str) -> anyhow::Result<TlsAcceptor> {
-    let certified = ca.certify(&[name])?;
-    let certificate = CertificateDer::from_pem_slice(certified.certificate.as_bytes())?;
-    let key = PrivateKeyDer::from_pem_slice(certified.key.as_bytes())?;
-    let provider = rustls::crypto::ring::default_provider();
-    let mut config = rustls::ServerConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)?;
+    let mut config = serving(ca, &[name])?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

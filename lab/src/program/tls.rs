@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 
 use super::Ca;
 use crate::world::Host;
@@ -88,5 +88,18 @@ pub fn trusting(ca: &Ca) -> anyhow::Result<ClientConfig> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    Ok(config)
+}
+
+/// A configuration of rustls for a server of these names, for whom this authority vouches.
+pub(super) fn serving(ca: &Ca, names: &[&str]) -> anyhow::Result<ServerConfig> {
+    let certified = ca.certify(names)?;
+    let certificate = CertificateDer::from_pem_slice(certified.certificate.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(certified.key.as_bytes())?;
+    let provider = rustls::crypto::ring::default_provider();
+    let config = ServerConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?;
     Ok(config)
 }

@@ -19,7 +19,7 @@ const TRUNK: LinkSpec = LinkSpec::latency(Duration::from_millis(1));
 /// From the border to the world.
 const ABROAD: LinkSpec = LinkSpec::latency(Duration::from_millis(10));
 /// The directory for captures of every test, each in one of its own, if whoever runs them wants any.
-const PCAP: &str = "BUSEL_LAB_PCAP";
+pub(crate) const PCAP: &str = "BUSEL_LAB_PCAP";
 
 /// A plan of a world.
 #[derive(Clone, Debug)]

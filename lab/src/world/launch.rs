@@ -145,6 +145,23 @@ impl Running {
         }
     }
 
+    /// Waits for a whole line of its standard output that begins so.
+    pub fn line(&mut self, begin: &str, patience: Duration) -> anyhow::Result<String> {
+        let until = Instant::now() + patience;
+        loop {
+            let ended = self.child.try_wait()?;
+            let said = self.stdout()?;
+            let whole = said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+            if let Some(line) = whole.into_iter().find(|line| line.starts_with(begin)) {
+                return Ok(line.to_owned());
+            }
+            if ended.is_some() || Instant::now() >= until {
+                bail!("{} has no line {begin:?}:\n{said}{}", self.name, self.stderr()?);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Its standard output so far.
     pub fn stdout(&self) -> anyhow::Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.stdout)?).into_owned())

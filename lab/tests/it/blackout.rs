@@ -1,11 +1,12 @@
 //! Control of the blackout: nothing passes the provider, neighbours in one LAN still reach each
-//! other, and the other provider's customers notice nothing. It comes in the middle of a load too.
+//! other, and the other provider's customers notice nothing. It comes in the middle of a load too. A
+//! reader by Busel is told what was tried.
 
 use std::time::Duration;
 
 use busel_lab::censor::Blackout;
 use busel_lab::map::Point;
-use busel_lab::program::{Failure, Nginx, Scene};
+use busel_lab::program::{Exposure, Failure, Nginx, Reader, Scene, Stage, Way};
 use busel_lab::sandbox::inside;
 
 use crate::SILENCE;
@@ -54,6 +55,24 @@ fn it_comes_in_the_middle_of_a_load() {
         })?;
         assert_eq!(load.failure(), Some(Failure::Timeout), "{}", load.error);
         assert!(!load.loaded());
+        Ok(())
+    });
+}
+
+#[test]
+fn busel_says_what_it_tried() {
+    inside(|| {
+        let stage = Stage::set()?;
+        let reader = Reader::start(&stage, "home-a", Way::Any, Exposure::Quiet)?;
+        stage.at(Point::IspA).only(Blackout);
+        let load = reader.visit(&stage, "/article", Duration::from_secs(60))?.load;
+        assert_eq!((load.exit, load.header("busel-problem")), (0, Some("unanswered")), "{load:?}");
+        let problem: serde_json::Value = serde_json::from_slice(&load.body)?;
+        let tried = problem["tried"].as_array().into_iter().flatten();
+        let tried: Vec<_> = tried.filter_map(|way| way["route"].as_str()).collect();
+        assert_eq!(tried, ["direct", "swarm", "injector", "tunnel"], "{problem}");
+        let advice = problem["advice"].as_str().unwrap_or_default();
+        assert!(advice.starts_with("Try again"), "{advice}");
         Ok(())
     });
 }

@@ -2,15 +2,45 @@
 //! technique: what must be blocked is, by a plain client, and what must pass does. One test is one
 //! world is one process; see `busel_lab::sandbox`.
 
+mod active_probing;
+mod belarus_2020;
+mod belarus_2025;
+mod bittorrent_block;
 mod blackout;
+mod china;
+mod connection_limit;
+mod dht_enumeration;
+mod dht_poison;
+mod dns_only;
 mod dns_poison;
+mod echo;
+mod encapsulated_tls;
+mod forged_certificate;
+mod freeze;
+mod fully_encrypted;
+mod http_redirect;
+mod inbound_cut;
 mod ip_block;
+mod iran_2026;
+mod lan_only;
+mod midflight;
 mod national_cut;
+mod power_loss;
+mod protocol_whitelist;
+mod quic_block;
+mod quic_sni;
+mod russia_mobile_2026;
 mod sandbox;
 mod seam;
 mod sni_drop;
 mod sni_reset;
+mod sni_whitelist;
+mod source_allowlist;
 mod speed;
+mod throttle;
+mod tls_fingerprint;
+mod udp_off;
+mod unknown_udp_off;
 mod world;
 
 use std::time::Duration;

@@ -74,12 +74,12 @@ fn start(shell: &mut Command, mark: &str) -> Child {
 
 /// Kills the process that was started, and waits until nothing of it is left.
 fn kill(mut child: Child, mark: &str) {
-    let namespaces = namespaces(&marked(mark));
+    let (namespaces, before) = (namespaces(&marked(mark)), processes());
     child.kill().expect("it runs");
     child.wait().expect("it has ended");
     let until = Instant::now() + PATIENCE;
     loop {
-        let (left, held) = (marked(mark), held(&namespaces));
+        let (left, held) = (marked(mark), held(&namespaces, &before));
         if left.is_empty() && held.is_empty() {
             return;
         }
@@ -121,9 +121,10 @@ fn kinds(dir: &str) -> impl Iterator<Item = u64> {
         .filter_map(move |kind| Some(fs::metadata(format!("{dir}/{kind}")).ok()?.ino()))
 }
 
-/// Which of these namespaces any process still is in.
-fn held(namespaces: &BTreeSet<u64>) -> BTreeSet<u64> {
-    let now = self::namespaces(&processes());
+/// Which of these namespaces any of the processes from before still is in. Other worlds that begin
+/// meanwhile are given the same numbers.
+fn held(namespaces: &BTreeSet<u64>, before: &[u32]) -> BTreeSet<u64> {
+    let now = self::namespaces(before);
     now.intersection(namespaces).copied().collect()
 }
 

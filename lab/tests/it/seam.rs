@@ -123,3 +123,29 @@ fn a_capture_has_what_passed() {
         Ok(())
     });
 }
+
+/// Fails at the first packet.
+struct Broken;
+
+impl Policy for Broken {
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+
+    fn judge(&mut self, _: &Packet, _: &Context<'_>, _: &mut Injected) -> Verdict {
+        panic!("a mistake in a policy")
+    }
+}
+
+#[test]
+fn a_policy_that_panics_fails_its_test() {
+    inside(|| {
+        let scene = Scene::start()?;
+        scene.world.censor(Point::IspA).only(Broken);
+        let load = scene.curl("home-a").within(SILENCE).get("https://news.example/")?;
+        assert!(!load.loaded(), "it looks like a block");
+        let end = std::panic::AssertUnwindSafe(move || drop(scene.world));
+        assert!(std::panic::catch_unwind(end).is_err(), "but the test ends with a panic");
+        Ok(())
+    });
+}

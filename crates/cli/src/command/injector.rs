@@ -1,21 +1,24 @@
 //! `busel injector`: a node that fetches pages for others and signs what it saw.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::Context;
-use busel_injector::keys::{Keys, Subkey, VALIDITY_SECS};
+use busel_injector::keys::{CertRequest, Keys, Subkey, VALIDITY_SECS};
+use busel_injector::renewal::Certify;
 use busel_injector::{Config as InjectorConfig, Injector as Running};
-use busel_node::config::{Config, Exit, Exposure, SiteConfig};
+use busel_node::config::{Config, Exit, ExitQuota, Exposure, SiteConfig};
 use busel_node::control::Control;
 use busel_node::{Node, clock};
 use busel_proto::cert::SubkeyCert;
+use busel_proto::invite::is_label;
 use busel_proto::signed::Signed;
 use busel_store::Store;
 
 use super::root::{create, decode, load};
 use super::up::{serve, start};
-use super::{config, data_dir, told_to_end, unlock};
+use super::{config_over, data_dir, told_to_end, unlock};
 use crate::args::{Injector, Setup};
 use crate::screen::line;
 
@@ -23,13 +26,14 @@ use crate::screen::line;
 const SUBKEY: &str = "injector-subkey";
 
 pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<ExitCode> {
-    let end = told_to_end();
-    let mut config = config(setup, &injector.node)?;
-    config.exposure = Exposure::Open;
-    if injector.node.exit.is_none() {
-        config.exit = Exit::Web;
+    let wide = injector.hosts.iter().find(|hosts| hosts.is_wide());
+    if let Some(wide) = wide {
+        anyhow::bail!("--hosts {wide} is more than any publisher's hosts: nobody could be invited");
     }
-    list(&mut config, &injector);
+    let label = &injector.label;
+    anyhow::ensure!(is_label(label), "--label is too long, or can't be seen as it is");
+    let end = told_to_end();
+    let config = config(setup, &injector)?;
     let (node, control) = start(setup, config, unlock(setup)?).await?;
     let subkey = subkey(node.store())?;
     if injector.request {
@@ -38,18 +42,36 @@ pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<Exi
         node.stop().await;
         return Ok(ExitCode::SUCCESS);
     }
-    let keys = keys(setup, &injector, subkey)?;
+    let (keys, certify) = keys(setup, &injector, subkey)?;
     let until = keys.cert().not_after;
     let settings = InjectorConfig {
         label: injector.label.clone(),
         hosts: injector.hosts.clone(),
         max_body: injector.max_body.saturating_mul(1 << 20),
         requests_per_second: injector.rate,
+        ports: [80..=80, 443..=443].into_iter().chain(injector.ports.iter().cloned()).collect(),
+        ..InjectorConfig::default()
     };
-    let _running = Running::start(&node, keys, settings);
+    let running = Running::start(&node, keys, settings);
+    running.keep_certified(certify);
     greet(&node, until.since(clock::now()).as_secs() / 86_400).await;
     serve(node, control, end).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// An injector is open and an exit to the web, unless its operator says otherwise.
+fn config(setup: &Setup, injector: &Injector) -> anyhow::Result<Config> {
+    let defaults = Config {
+        exposure: Exposure::Open,
+        exit: Exit::Web,
+        exit_quota: ExitQuota::Unlimited,
+        ..Config::default()
+    };
+    let mut config = config_over(defaults, setup, &injector.node)?;
+    let why = "an injector can't be quiet: invites name it, so it keeps its id and can be found";
+    anyhow::ensure!(config.exposure == Exposure::Open, why);
+    list(&mut config, injector);
+    Ok(config)
 }
 
 /// What it fetches for others is on its site list, and so on that of those who join its invite.
@@ -71,55 +93,125 @@ fn subkey(store: &Store) -> anyhow::Result<Subkey> {
     Ok(subkey)
 }
 
-/// The subkey with its certificate: the one given, or one made now by a root key that is at hand.
-fn keys(setup: &Setup, injector: &Injector, subkey: Subkey) -> anyhow::Result<Keys> {
-    if let Some(file) = &injector.cert {
-        let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
-        let cert = Signed::<SubkeyCert>::from_bytes(&decode(&text)?)?;
-        return Ok(Keys::new(subkey, cert)?);
-    }
+/// The subkey with its certificate, the one given or one made now by a root key that is at hand, and
+/// where the next one comes from.
+fn keys(
+    setup: &Setup,
+    injector: &Injector,
+    subkey: Subkey,
+) -> anyhow::Result<(Keys, Arc<dyn Certify>)> {
+    let certify: Arc<dyn Certify> = match &injector.cert {
+        Some(file) => {
+            let file = file.clone();
+            Arc::new(move |_: &CertRequest| read_cert(&file).map_err(|e| format!("{e:#}")))
+        }
+        None => {
+            let file = root_file(setup, injector)?;
+            Arc::new(move |request: &CertRequest| {
+                certify_by(&file, request).map_err(|e| format!("{e:#}"))
+            })
+        }
+    };
+    let cert = certify.certify(&subkey.request()).map_err(anyhow::Error::msg)?;
+    Ok((Keys::new(subkey, cert)?, certify))
+}
+
+fn read_cert(file: &Path) -> anyhow::Result<Signed<SubkeyCert>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+    Ok(Signed::<SubkeyCert>::from_bytes(&decode(&text)?)?)
+}
+
+fn certify_by(root: &Path, request: &CertRequest) -> anyhow::Result<Signed<SubkeyCert>> {
+    Ok(load(root)?.certify(request, clock::now(), VALIDITY_SECS)?)
+}
+
+/// Where the root key is; made, if there is none.
+fn root_file(setup: &Setup, injector: &Injector) -> anyhow::Result<PathBuf> {
     let file = match &injector.root {
         Some(file) => file.clone(),
         None => data_dir(setup)?.join("root.key"),
     };
-    let root = if file.exists() {
-        load(&file)?
-    } else {
+    if !file.exists() {
+        create(&file)?;
         line(&format!("A root key was made in {}.", file.display()));
         line("Whoever has it can speak for this injector: better keep it offline (busel root).");
-        create(&file)?
-    };
-    let cert = root.certify(&subkey.request(), clock::now(), VALIDITY_SECS)?;
-    Ok(Keys::new(subkey, cert)?)
-}
-
-/// An invite names the relay by which the injector is reached, so it is connected to first; this
-/// is how long it is waited for.
-const RELAY_LIMIT: Duration = Duration::from_secs(15);
-
-async fn at_its_relay(node: &Node) {
-    const PAUSE: Duration = Duration::from_millis(20);
-    while node.endpoint().home_relay().is_none() {
-        tokio::time::sleep(PAUSE).await;
     }
+    Ok(file)
 }
 
 async fn greet(node: &Node, days: u64) {
     line(&format!("The injector is up; its certificate is valid for {days} days."));
-    if node.joined().invites().iter().any(|invite| !invite.relays.is_empty())
-        && tokio::time::timeout(RELAY_LIMIT, at_its_relay(node)).await.is_err()
-    {
-        line("Its relay does not answer yet. Once `busel status` says that it is connected,");
-        line("`busel invite` prints an invite for readers.");
-        return;
-    }
     match node.invite().await {
-        Ok(invite) if !invite.relays.is_empty() || !node.plain_addrs().is_empty() => {
+        Ok(invite) if invite.peers.iter().any(|peer| peer.peer == node.id()) => {
             line("Give this invite to readers:");
             line(&invite.to_line());
+        }
+        Ok(invite) if !invite.relays.is_empty() => {
+            line("Its relay does not answer yet. Once `busel status` says that it is connected,");
+            line("`busel invite` prints an invite for readers.");
         }
         Ok(_) | Err(_) => {
             line("Nobody can reach it yet: join a relay's invite (busel join) and start it again.");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    /// The configuration of an injector with this file and these flags.
+    fn configured(file: &str, flags: &[&str]) -> anyhow::Result<Config> {
+        let dir = tempfile::tempdir()?;
+        std::fs::write(dir.path().join("config.toml"), file)?;
+        let data = dir.path().to_str().context("a name in UTF-8")?;
+        let args = ["busel", "injector", "--hosts", "news.example", "--data", data];
+        let args = Args::try_parse_from(args.iter().chain(flags))?;
+        let Command::Injector(injector) = args.command else { anyhow::bail!("no injector") };
+        config(&args.setup, &injector)
+    }
+
+    #[test]
+    fn what_its_operator_wrote_stands_and_defaults_only_where_nothing_was() {
+        let config = configured("", &[]).unwrap();
+        assert_eq!((config.exit, config.exposure), (Exit::Web, Exposure::Open));
+        assert_eq!(config.exit_quota, ExitQuota::Unlimited);
+        assert_eq!(config.sites[0].hosts, "news.example");
+
+        let config = configured("exit = 'off'\ndir = '/srv/x'\nexit-quota = 9\n", &[]).unwrap();
+        assert_eq!((config.exit, config.exit_quota), (Exit::Off, ExitQuota::Bytes(9)));
+        assert_eq!(config.dir, PathBuf::from("/srv/x"));
+        let config = configured("exit = 'off'", &["--exit", "sites"]).unwrap();
+        assert_eq!(config.exit, Exit::Sites);
+
+        for flags in [&["--exposure", "quiet"][..], &[]] {
+            let error = configured("exposure = 'quiet'", flags).unwrap_err().to_string();
+            assert!(error.contains("can't be quiet"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_new_certificate_put_into_the_file_is_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cert");
+        let root = busel_injector::keys::RootKey::from_random(&[1; 32]);
+        let subkey = || Subkey::from_random(&[2; 32], [3; 32]);
+        let put = |days: u64| {
+            let cert = root.certify(&subkey().request(), clock::now(), days * 86_400).unwrap();
+            std::fs::write(&file, crate::command::root::encode(&cert.to_bytes())).unwrap();
+            cert
+        };
+        put(20);
+        let args = ["busel", "injector", "--hosts", "a.example", "--cert", file.to_str().unwrap()];
+        let args = Args::try_parse_from(args).unwrap();
+        let Command::Injector(injector) = args.command else { panic!("no injector") };
+        let (_, certify) = keys(&args.setup, &injector, subkey()).unwrap();
+        let next = put(30);
+        assert_eq!(certify.certify(&subkey().request()).unwrap(), next);
+        std::fs::remove_file(&file).unwrap();
+        assert!(certify.certify(&subkey().request()).unwrap_err().contains("cert"));
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{data_dir, told_to_end};
 use crate::args::{Relay, Setup};
 use crate::screen::line;
+use crate::secret_file;
 
 /// What a relay keeps, so that its invites stay good.
 #[derive(Serialize, Deserialize)]
@@ -64,21 +65,7 @@ fn kept(file: &Path, relay: &Relay) -> anyhow::Result<Kept> {
         kept.name = relay.name.clone();
     }
     if !file.exists() {
-        write_private(file, &serde_json::to_string_pretty(&kept)?)?;
+        secret_file::create(file, &serde_json::to_string_pretty(&kept)?)?;
     }
     Ok(kept)
-}
-
-fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut out = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .with_context(|| format!("{}", file.display()))?;
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
-    Ok(())
 }

@@ -1,6 +1,5 @@
 //! `busel root`: an injector's root key, made and used offline.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::args::Root;
 use crate::screen::line;
+use crate::secret_file;
 
 pub(crate) fn run(root: Root) -> anyhow::Result<ExitCode> {
     match root {
@@ -36,17 +36,8 @@ pub(crate) fn run(root: Root) -> anyhow::Result<ExitCode> {
 
 /// Makes a root key in a new file that only its owner may read.
 pub(crate) fn create(file: &Path) -> anyhow::Result<RootKey> {
-    use std::os::unix::fs::OpenOptionsExt;
     let key = RootKey::from_random(&rand::random());
-    let mut out = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .with_context(|| format!("{}", file.display()))?;
-    let text = Zeroizing::new(encode(&*key.secret()));
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
+    secret_file::create(file, &Zeroizing::new(encode(&*key.secret())))?;
     Ok(key)
 }
 

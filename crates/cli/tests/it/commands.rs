@@ -5,9 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::origin::{ODD, Odd};
-use crate::support::{
-    HOST, Nginx, People, Program, Reader, Run, busel, noise, publish, put, run, until,
-};
+use crate::support::{HOST, Nginx, People, Program, Reader, Run, busel, noise, publish, put, run};
 
 /// A small site and the flags by which a node finds it.
 fn site(dir: &Path) -> (Nginx, Vec<String>) {
@@ -404,7 +402,6 @@ fn an_open_node_s_invite_brings_a_friend_to_it() {
     let url = format!("https://{HOST}/news.html");
     assert_eq!(run(&a.data, &["get", &url]).ok().out, "the news");
     a.keeps(1);
-    until(&|| "A is at its relay".into(), || a.status()["relay_connected"] == true);
     people.injector.kill();
     let data = people.data("b");
     let joined = run(&data, &["join", "--trust", &a.invite()]).ok();
@@ -412,4 +409,86 @@ fn an_open_node_s_invite_brings_a_friend_to_it() {
     let got = run(&data, &[&["get", "--explain", &url][..], &CUT_OFF].concat()).ok();
     assert_eq!(got.out, "the news");
     assert!(got.err.contains("by swarm, true by: injector \"Newsroom\""), "{}", got.err);
+}
+
+#[test]
+fn get_takes_no_settings_that_the_running_node_would_not_heed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (nginx, flags) = site(dir.path());
+    let data = dir.path().join("data");
+    let _reader = Reader::beside(&nginx, &data, &[]);
+    let url = format!("https://{HOST}/news.html");
+    let wants: [&[&str]; 4] = [
+        &["--no-direct"],
+        &["--upstream", "127.0.0.1:9"],
+        &["--exposure", "quiet"],
+        &["--dns", "udp://127.0.0.1:9"],
+    ];
+    for want in wants {
+        let args = [&["get", &url][..], want].concat();
+        run(&data, &args).fails(&["a node runs already", "busel stop"]);
+    }
+    run(&data, &with(&["get", &url], &flags)).fails(&["a node runs already"]);
+    assert_eq!(run(&data, &["get", &url]).ok().out, "the news");
+}
+
+#[test]
+fn what_is_logged_below_debug_names_nobody_and_is_plain_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let (nginx, _) = site(dir.path());
+    for page in 0..4 {
+        publish(dir.path(), &format!("site/{page}.html"), "a page");
+    }
+    let people = People::around(&nginx);
+    let data = people.data("reader");
+    run(&data, &["join", "--trust", &people.invite]).ok();
+    let levels = [&["-v"][..], &["--log", "warn"], &["--log", "info"], &[]];
+    for (page, level) in levels.into_iter().enumerate() {
+        let args = [&["--no-direct", "--exposure", "open"][..], level].concat();
+        let mut reader = Reader::up(&data, &args);
+        let got = run(&data, &["get", "--explain", &format!("https://{HOST}/{page}.html")]).ok();
+        assert!(got.err.contains("by injector"), "a node was connected to: {}", got.err);
+        let invite = busel_proto::invite::Invite::from_line(&reader.invite()).unwrap();
+        let own = reader.status()["id"].as_str().unwrap().to_owned();
+        run(&data, &["stop"]).ok();
+        reader.program.wait();
+        let said = reader.program.said().join("\n").to_lowercase();
+        let ids = invite.peers.iter().map(|peer| peer.peer).collect::<Vec<_>>();
+        assert!(ids.len() >= 2, "itself and the injector");
+        for id in ids {
+            let hex = data_encoding::HEXLOWER.encode(&id.0[..5]);
+            assert!(!said.contains(&hex), "{level:?}: {said}");
+            assert!(!said.contains(&id.to_string()), "{level:?}: {said}");
+        }
+        assert!(!said.contains(&own) && !said.contains(HOST), "{level:?}: {said}");
+        assert!(!said.contains("iroh"), "{level:?}: {said}");
+    }
+    let url = format!("https://{HOST}/news.html");
+    let got = run(&data, &[&["get", "--log", "debug", &url][..], &CUT_OFF].concat()).ok();
+    assert!(got.err.lines().count() > 3, "it logs: {}", got.err);
+    assert!(!got.err.contains('\u{1b}'), "{}", got.err);
+}
+
+#[test]
+fn the_man_page_has_each_commands_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = run(dir.path(), &["man"]).ok().out.replace('\\', "");
+    let section = |name: &str| {
+        let begin = page.find(&format!(".SH \"{name}\"")).unwrap_or_else(|| panic!("no {name}"));
+        let rest = &page[begin + 4..];
+        rest[..rest.find("\n.SH ").unwrap_or(rest.len())].to_owned()
+    };
+    for (name, flags) in [
+        ("BUSEL UP", &["--listen", "--connect-to", "--exposure"][..]),
+        ("BUSEL GET", &["--explain", "--output", "--upstream"]),
+        ("BUSEL INJECTOR", &["--hosts", "--rate"]),
+        ("BUSEL ROOT REVOKE", &["--seq"]),
+        ("BUSEL HEED", &["WORD"]),
+    ] {
+        for flag in flags {
+            assert!(section(name).contains(flag), "{name}: no {flag} in {}", section(name));
+        }
+    }
+    assert!(!page.contains("demo-isp"), "what is hidden is not told");
+    assert!(page.contains(".SH NAME"));
 }

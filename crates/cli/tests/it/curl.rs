@@ -1,9 +1,12 @@
 //! `curl -x` with its usual options, through a reader's door, to a real web server and to one that
 //! does odd things.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use tempfile::TempDir;
 
-use crate::support::door::connect;
+use crate::support::door::{Client, connect};
 use crate::support::origin::{ODD, Odd, PROMISED, SENT};
 use crate::support::{HOST, Nginx, People, Reader, block_on, curl, noise, publish, put};
 
@@ -299,15 +302,9 @@ fn three_hundred_transfers_of_one_curl_run_side_by_side() {
 }
 
 #[test]
-fn two_thousand_five_hundred_programs_are_all_served() {
+fn two_thousand_five_hundred_programs_that_wait_at_the_door_are_all_served() {
     const MANY: usize = 2500;
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    let open: usize = open.split_whitespace().nth(3).unwrap().parse().unwrap_or(usize::MAX);
-    if open < 2 * MANY + 500 {
-        eprintln!("skipped: {open} open files are too few for {MANY} connections (ulimit -n)");
-        return;
-    }
+    may_open(2 * MANY + 500);
     let desk = Desk::set(false);
     let served = block_on(async {
         // All connect before the first asks.
@@ -315,28 +312,58 @@ fn two_thousand_five_hundred_programs_are_all_served() {
         for _ in 0..MANY {
             clients.push(connect(desk.reader.door).await);
         }
-        let mut asking = tokio::task::JoinSet::new();
-        for mut client in clients {
-            asking.spawn(async move {
-                let request = http::Request::get(plain("/index.html"))
-                    .header("host", HOST)
-                    .body(http_body_util::Empty::new())
-                    .unwrap();
-                let response = client.send_request(request).await.map_err(|e| e.to_string())?;
-                let status = response.status();
-                let body = http_body_util::BodyExt::collect(response.into_body()).await;
-                Ok::<_, String>((status, body.map_err(|e| e.to_string())?.to_bytes()))
-            });
-        }
-        let mut served = std::collections::BTreeMap::<String, usize>::new();
-        while let Some(answer) = asking.join_next().await {
-            let told = match answer.unwrap() {
-                Ok((status, body)) if body == "front" => status.to_string(),
-                other => format!("{other:?}"),
-            };
-            *served.entry(told).or_default() += 1;
-        }
-        served
+        all(clients.into_iter().map(|mut client| async move { front(&mut client).await })).await
     });
     assert_eq!(served, [("200 OK".to_owned(), MANY)].into());
+}
+
+#[test]
+fn ten_thousand_programs_are_all_served() {
+    const MANY: usize = 10_000;
+    may_open(MANY + 500);
+    let desk = Desk::set(false);
+    let door = desk.reader.door;
+    let served = block_on(all((0..MANY).map(|_| async move {
+        let mut client = connect(door).await;
+        front(&mut client).await
+    })));
+    assert_eq!(served, [("200 OK".to_owned(), MANY)].into());
+}
+
+/// Lets this process have so many files open.
+fn may_open(files: usize) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let files = u64::try_from(files).unwrap();
+    if soft < files {
+        let told = "raise the limit of open files to run this test (ulimit -n)";
+        setrlimit(Resource::RLIMIT_NOFILE, files, hard.max(files)).expect(told);
+    }
+}
+
+/// Asks for the front page.
+async fn front(client: &mut Client) -> Result<(http::StatusCode, Bytes), String> {
+    let request = http::Request::get(plain("/index.html")).header("host", HOST);
+    let request = request.body(http_body_util::Empty::new()).unwrap();
+    let response = client.send_request(request).await.map_err(|e| e.to_string())?;
+    let status = response.status();
+    let body = http_body_util::BodyExt::collect(response.into_body()).await;
+    Ok((status, body.map_err(|e| e.to_string())?.to_bytes()))
+}
+
+/// Runs all at once, and counts what they were told.
+async fn all<F>(asking: impl Iterator<Item = F>) -> BTreeMap<String, usize>
+where
+    F: Future<Output = Result<(http::StatusCode, Bytes), String>> + Send + 'static,
+{
+    let mut asking: tokio::task::JoinSet<_> = asking.collect();
+    let mut served = BTreeMap::<String, usize>::new();
+    while let Some(answer) = asking.join_next().await {
+        let told = match answer.unwrap() {
+            Ok((status, body)) if body == "front" => status.to_string(),
+            other => format!("{other:?}"),
+        };
+        *served.entry(told).or_default() += 1;
+    }
+    served
 }

@@ -1,11 +1,12 @@
 //! Askers who take more than their share, lie, or hold the line.
 
 use busel_node::clock;
-use busel_node::config::Exposure;
+use busel_node::config::{ConnectTo, Exposure, SiteConfig};
 use busel_proto::blob::MAX_LEN;
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, SnapshotKey};
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame};
+use busel_proto::page::PageUrl;
 use busel_proto::sealed::MAX_ENVELOPE;
 use busel_proto::snapshot::Wanted;
 use busel_proto::time::UnixTime;
@@ -16,7 +17,7 @@ use hyper::body::Frame;
 
 use crate::support::origin::page;
 use crate::support::peer::{answer, request, seal};
-use crate::support::{Peer, World, url};
+use crate::support::{HOST, Peer, World, url};
 
 async fn asker_of(world: &World) -> Peer {
     let asker = Peer::asker(world).await;
@@ -33,7 +34,7 @@ async fn a_greedy_client_is_declined_and_others_are_served() {
         greedy.inject_envelope(&world, envelope, &key).await.map(|_| ())
     });
     let answers = join_all(asks).await;
-    let declined = answers.iter().filter(|a| matches!(a, Err(Failure::NotAllowed(_)))).count();
+    let declined = answers.iter().filter(|a| matches!(a, Err(Failure::Busy(_)))).count();
     assert!(declined > 100, "{declined} of 200 declined");
     assert_eq!(answers.iter().filter(|a| a.is_ok()).count(), 200 - declined);
 
@@ -194,4 +195,48 @@ async fn a_host_that_is_not_on_the_injectors_list_is_declined() {
         assert!(matches!(said.declined, Some(Failure::Protocol(_))), "{spelled}: {said:?}");
     }
     assert_eq!(world.origin.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_no_rule_names_is_declined() {
+    let listed = |config: &mut busel_node::Config| {
+        config.sites = vec![SiteConfig {
+            hosts: HOST.into(),
+            query: vec!["page".into()],
+            guarded: false,
+            https: true,
+        }];
+    };
+    let world = World::with(listed, |_| {}).await;
+    let asker = asker_of(&world).await;
+    for personal in ["/?token=1", "/?page=2&token=1", "/?page=1&page=2"] {
+        let said = asker.inject(&world, &request(&url(personal))).await.all().await;
+        assert!(matches!(said.declined, Some(Failure::NotAllowed(_))), "{personal}: {said:?}");
+    }
+    assert_eq!(world.origin.count(), 0);
+    let said = asker.inject(&world, &request(&url("/?page=2"))).await.all().await;
+    assert!(said.signed.is_some(), "{said:?}");
+
+    let unlisted = World::start().await;
+    let asker = asker_of(&unlisted).await;
+    let said = asker.inject(&unlisted, &request(&url("/?page=2"))).await.all().await;
+    assert!(matches!(said.declined, Some(Failure::NotAllowed(_))), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_not_the_webs_is_declined_unless_configured() {
+    let ask = async |world: &World| {
+        let page = PageUrl::parse(&format!("https://{HOST}:8443/page")).unwrap();
+        asker_of(world).await.inject(world, &request(&page)).await.all().await
+    };
+    let to = |config: &mut busel_node::Config| {
+        let addr = config.connect_to[0].addr;
+        config.connect_to.push(ConnectTo { host: HOST.into(), port: 8443, addr });
+    };
+    let world = World::with(to, |_| {}).await;
+    let said = ask(&world).await;
+    assert!(matches!(said.declined, Some(Failure::NotAllowed(_))), "{said:?}");
+    assert_eq!(world.origin.count(), 0);
+    let wider = World::with(to, |config| config.ports.push(8000..=8999)).await;
+    assert_eq!(ask(&wider).await.data, b"the page /page");
 }

@@ -4,14 +4,22 @@
 #![allow(clippy::unwrap_used, reason = "a test may die")]
 
 mod attacks;
+mod beside;
 mod coalesce;
 mod double_post;
+mod heed;
+mod invites;
 mod limits;
 mod main_flow;
+mod names;
+mod own_network;
 mod private;
+mod renewal;
+mod shares;
 mod slow_reader;
 mod splice;
 mod ssrf;
 mod stale;
 mod support;
 mod tunnel;
+mod upstream;

@@ -11,7 +11,7 @@ use busel_proto::sites::Why;
 use busel_proto::snapshot::Wanted;
 use http::HeaderMap;
 
-use crate::support::{HOST, Peer, World, body, get, kept, url};
+use crate::support::{Copy, HOST, Peer, World, body, get, kept, url};
 
 fn stored(node: &Node) -> usize {
     node.store().keys().unwrap().len()
@@ -108,14 +108,13 @@ async fn nothing_of_the_reader_is_in_what_the_injector_asks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_is_shared_only_where_the_site_list_says_so() {
-    let world = World::start().await;
+    let sites = || {
+        let query = vec!["q".into()];
+        vec![SiteConfig { hosts: HOST.into(), query, guarded: false, https: true }]
+    };
+    let world = World::with(|config| config.sites = sites(), |_| {}).await;
     let mut config = world.reader_config();
-    config.sites = vec![SiteConfig {
-        hosts: HOST.into(),
-        query: vec!["q".into()],
-        guarded: false,
-        https: true,
-    }];
+    config.sites = sites();
     let reader = world.join(config).await;
     for (path, fetches) in [("/find?q=stork", 1), ("/reset?token=1", 1), ("/find?q=a&id=7", 1)] {
         let response = get(&reader, path).await.expect("some way");
@@ -160,5 +159,39 @@ async fn a_quiet_node_tells_nobody_what_it_read_and_an_open_one_serves_it() {
     assert_eq!(asker.ask(open.id(), &blob(unknown)).await, Answer::Nothing);
     // It reads the page itself all the same.
     let own = get(&quiet, "/page").await.expect("from the own store");
+    assert_eq!(own.route, Route::Local);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_while_quiet_is_not_served_when_the_node_is_open_one_day() {
+    let world = World::start().await;
+    let mut config = world.reader_config();
+    let quiet = world.join(config.clone()).await;
+    // Its clock was wrong then: no time tells what came when.
+    let ahead = busel_proto::time::UnixTime(clock::now().0 + 1_000_000);
+    let (read, seen) = (world.copy("/read", "while quiet"), world.copy("/seen", "while open"));
+    read.put_into(&quiet, ahead).await;
+    quiet.stop().await;
+    drop(quiet);
+
+    config.exposure = Exposure::Open;
+    let open = crate::support::world::again(&config).await;
+    seen.put_into(&open, clock::now()).await;
+    let asker = Peer::asker(&world).await;
+    asker.meet(&world, open.id()).await;
+    let fetch =
+        |path: &str| Ask::Fetch { key: Wanted::page(url(path)).key(), from: Some(0), root: None };
+    let blob = |copy: &Copy| Ask::Blob {
+        root: copy.head.root,
+        len: copy.head.len,
+        from: 0,
+        to: copy.head.len,
+    };
+    assert_eq!(asker.ask(open.id(), &fetch("/read")).await, Answer::Nothing);
+    assert_eq!(asker.ask(open.id(), &blob(&read)).await, Answer::Nothing);
+    let found = Answer::Found { snapshot: seen.signed.clone(), revocation: None };
+    assert_eq!(asker.ask(open.id(), &fetch("/seen")).await, found);
+    assert_eq!(asker.ask(open.id(), &blob(&seen)).await, Answer::Open);
+    let own = get(&open, "/read").await.expect("its owner reads it all the same");
     assert_eq!(own.route, Route::Local);
 }

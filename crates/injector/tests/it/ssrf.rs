@@ -21,6 +21,8 @@ const ALLOWED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 fn any_host(config: &mut InjectorConfig) {
     config.hosts = vec![HostPattern::parse("*").unwrap()];
+    // The servers of these tests listen where there is room.
+    config.ports = vec![1..=u16::MAX];
 }
 
 fn resolved_by(dns: &Dns) -> impl FnOnce(&mut Config) {

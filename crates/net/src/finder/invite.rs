@@ -8,12 +8,20 @@ use crate::wire::Contact;
 
 /// The nodes of the invites that were accepted.
 #[derive(Debug)]
-pub struct Invited(Vec<Contact>);
+pub struct Invited {
+    contacts: Vec<Contact>,
+    confirmed: bool,
+}
 
 impl Invited {
     /// The nodes of these invites.
     pub fn new<'a>(invites: impl IntoIterator<Item = &'a Invite>) -> Self {
-        Self(invites.into_iter().flat_map(contacts).collect())
+        Self { contacts: invites.into_iter().flat_map(contacts).collect(), confirmed: false }
+    }
+
+    /// The nodes of invites that the reader confirmed.
+    pub fn confirmed<'a>(invites: impl IntoIterator<Item = &'a Invite>) -> Self {
+        Self { confirmed: true, ..Self::new(invites) }
     }
 }
 
@@ -36,7 +44,11 @@ impl Finder for Invited {
     }
 
     fn find(&self) -> BoxFuture<'_, Vec<Contact>> {
-        let found = self.0.clone();
+        let found = self.contacts.clone();
         async move { found }.boxed()
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.confirmed
     }
 }

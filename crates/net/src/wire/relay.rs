@@ -230,16 +230,23 @@ impl Shared {
         given.is_some_and(|given| given.as_bytes() == format!("Basic {expected}").as_bytes())
     }
 
+    /// A relay that is named and not numbered is looked up by the upstream proxy, if there is one,
+    /// else by the system.
+    async fn dial(&self, addr: &str) -> Result<TcpStream, Failure> {
+        if let Ok(addr) = addr.parse() {
+            return self.dialer.dial(addr).await;
+        }
+        if self.dialer.is_upstream() {
+            let (host, port) = addr.rsplit_once(':').ok_or(Failure::NameUnanswered)?;
+            let port = port.parse().map_err(|_| Failure::NameUnanswered)?;
+            return self.dialer.dial_name(host, port).await;
+        }
+        let found = tokio::net::lookup_host(addr).await.map_err(|_| Failure::NameUnanswered)?;
+        self.dialer.dial_any(&found.collect::<Vec<_>>()).await
+    }
+
     async fn connect(&self, ticket: &RelayTicket) -> Result<TlsStream<TcpStream>, Failure> {
-        let addrs: Vec<SocketAddr> = match ticket.addr.parse() {
-            Ok(addr) => vec![addr],
-            // A relay that is named and not numbered is looked up by the system.
-            Err(_) => tokio::net::lookup_host(&ticket.addr)
-                .await
-                .map_err(|_| Failure::NameUnanswered)?
-                .collect(),
-        };
-        let stream = self.dialer.dial_any(&addrs).await?;
+        let stream = self.dial(&ticket.addr).await?;
         let name = ticket.sni.as_str().to_owned();
         let name = name.try_into().map_err(|_| Failure::Protocol("no server name".into()))?;
         TlsConnector::from(tls::pinned_config(ticket.pin)).connect(name, stream).await.map_err(

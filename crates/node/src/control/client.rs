@@ -20,7 +20,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::server::{self, Problem, Told};
-use super::{Control, ControlError, Joined, Line, Status};
+use super::{Control, ControlError, Heard, Joined, Line, Status};
 use crate::doctor::{Ask, Progress, Report};
 use crate::request::{self, Authority, Timeline};
 
@@ -74,6 +74,17 @@ impl Client {
         path: &str,
         body: Option<&T>,
     ) -> Result<Response<Incoming>, ControlError> {
+        let body = body.map(serde_json::to_vec).transpose();
+        let body = body.map_err(|e| ControlError::Protocol(e.to_string()))?;
+        self.send_bytes(method, path, body.unwrap_or_default().into()).await
+    }
+
+    async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ControlError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(ControlError::NotRunning)?;
         let protocol = |e: &dyn std::fmt::Display| ControlError::Protocol(e.to_string());
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -81,13 +92,12 @@ impl Client {
             .map_err(|e| protocol(&e))?;
         // Ends with the response's body.
         tokio::spawn(connection);
-        let body = body.map(serde_json::to_vec).transpose().map_err(|e| protocol(&e))?;
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "busel")
             .header(header::TE, "trailers")
-            .body(Full::<Bytes>::from(body.unwrap_or_default()))
+            .body(Full::new(body))
             .map_err(|e| protocol(&e))?;
         sender.send_request(request).await.map_err(|e| protocol(&e))
     }
@@ -98,14 +108,17 @@ impl Client {
         path: &str,
         body: Option<&T>,
     ) -> Result<A, ControlError> {
-        let response = self.send(method, path, body).await?;
-        let status = response.status();
-        let body = whole(response).await?;
-        if status != StatusCode::OK {
-            return Err(refused(status, &body));
-        }
-        serde_json::from_slice(&body).map_err(|e| ControlError::Protocol(e.to_string()))
+        told(self.send(method, path, body).await?).await
     }
+}
+
+async fn told<A: DeserializeOwned>(response: Response<Incoming>) -> Result<A, ControlError> {
+    let status = response.status();
+    let body = whole(response).await?;
+    if status != StatusCode::OK {
+        return Err(refused(status, &body));
+    }
+    serde_json::from_slice(&body).map_err(|e| ControlError::Protocol(e.to_string()))
 }
 
 async fn whole(response: Response<Incoming>) -> Result<Bytes, ControlError> {
@@ -204,6 +217,12 @@ impl Control for Client {
         tell: mpsc::Sender<Progress>,
     ) -> BoxFuture<'_, Result<Report, ControlError>> {
         Box::pin(examination::hear(self, ask, tell))
+    }
+
+    fn heed(&self, word: Vec<u8>) -> BoxFuture<'_, Result<Heard, ControlError>> {
+        Box::pin(async move {
+            told(self.send_bytes(Method::POST, server::HEED, word.into()).await?).await
+        })
     }
 
     fn stop(&self) -> BoxFuture<'_, Result<(), ControlError>> {

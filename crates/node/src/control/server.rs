@@ -6,12 +6,15 @@
 //! | `POST /v1/get` with [`Get`] | the page, with `Busel-*` fields, and its timeline as a trailer |
 //! | `POST /v1/invite` | [`Line`] |
 //! | `POST /v1/join` with [`Join`] | [`super::Joined`] |
-//! | `POST /v1/doctor` with [`Doctor`] | a [`Heard`] a line, the last one the report |
+//! | `POST /v1/doctor` with [`Doctor`] | a [`Step`] a line, the last one the report |
+//! | `POST /v1/heed` with the word's bytes | [`super::Heard`] |
 //! | `POST /v1/stop` | nothing |
 //!
 //! An error is `{"error": …}`, or [`Problem`] for a page that can't be had.
 
 mod examination;
+
+pub use examination::{Doctor, Step};
 
 use std::convert::Infallible;
 use std::io;
@@ -31,21 +34,28 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{Control, ControlError, lines};
-use crate::doctor::{Progress, Report};
+use crate::joined::MAX_WORD;
 use crate::request::{self, Body, Timeline, Unanswered, full};
 
 /// The socket's name in the node's directory.
 pub const SOCKET: &str = "control.sock";
 /// What is under way when the socket closes has this long to end.
 const GRACE: Duration = Duration::from_secs(1);
-/// The longest request.
+/// Programs served at once; others wait.
+const MAX_CONNECTIONS: usize = 64;
+/// After a failure to accept (no file descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The longest request, but for the word of a root.
 const MAX_REQUEST: usize = 64 * 1024;
+/// The path to which the word of a root goes.
+pub(super) const HEED: &str = "/v1/heed";
 /// Fields that tell of the answer.
 pub(super) const ROUTE: HeaderName = HeaderName::from_static("busel-route");
 pub(super) const AUTHORITY: HeaderName = HeaderName::from_static("busel-authority-json");
@@ -74,29 +84,6 @@ pub struct Join {
     pub invite: String,
     /// Whether its roots and sites were confirmed.
     pub trust: bool,
-}
-
-/// Asks for an examination.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Doctor {
-    /// Pages.
-    pub urls: Vec<String>,
-    /// Pages in the home country.
-    pub home: Vec<String>,
-    /// Whether guarded sites are asked too.
-    pub guarded: bool,
-}
-
-/// What is heard of an examination.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Heard {
-    /// How it goes.
-    Progress(Progress),
-    /// What was found; nothing comes after it.
-    Report(Report),
-    /// It could not be made; nothing comes after it.
-    Error(String),
 }
 
 /// A page that can't be had.
@@ -159,14 +146,23 @@ async fn accept(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = next(&listener, &places) => accepted,
         };
-        let Ok((stream, _)) = accepted else { continue };
+        let (stream, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                debug!(%error, "accepting failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         let (control, stop) = (control.clone(), stop.clone());
         tasks.spawn(async move {
+            let _place = place;
             let service = service_fn(move |request| {
                 let control = control.clone();
                 async move { Ok::<_, Infallible>(answer(control, request).await) }
@@ -188,9 +184,19 @@ async fn accept(
     }
 }
 
+async fn next(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
 async fn answer(control: Arc<dyn Control>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let body = match Limited::new(body, MAX_REQUEST).collect().await {
+    let most = if parts.uri.path() == HEED { MAX_WORD } else { MAX_REQUEST };
+    let body = match Limited::new(body, most).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => return failed(StatusCode::BAD_REQUEST, &error.to_string()),
     };
@@ -202,6 +208,7 @@ async fn answer(control: Arc<dyn Control>, request: Request<Incoming>) -> Respon
         }
         (&Method::POST, "/v1/join") => join(&*control, &body).await,
         (&Method::POST, "/v1/doctor") => examination::answer(control, &body),
+        (&Method::POST, HEED) => json(control.heed(body.to_vec()).await),
         (&Method::POST, "/v1/stop") => json(control.stop().await),
         _ => failed(StatusCode::NOT_FOUND, "no such request"),
     }
@@ -241,6 +248,11 @@ async fn join(control: &dyn Control, body: &Bytes) -> Response<Body> {
 fn page(response: request::Response) -> Response<Body> {
     let request::Response { status, mut headers, body, route, authority, age, stale, timeline } =
         response;
+    // What a site says under these names is not ours.
+    let forged = headers.keys().filter(|name| name.as_str().starts_with("busel-")).cloned();
+    for name in forged.collect::<Vec<_>>() {
+        headers.remove(name);
+    }
     headers.insert(ROUTE, HeaderValue::from_static(route.name()));
     if let Ok(authority) = serde_json::to_string(&Told::from(&authority))
         && let Ok(authority) = HeaderValue::from_str(&authority)
@@ -256,7 +268,11 @@ fn page(response: request::Response) -> Response<Body> {
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::TRAILER, HeaderValue::from_static("busel-timeline"));
     let end = futures_util::stream::once(async move { Ok(Frame::trailers(trailer(&timeline))) });
-    let frames = http_body_util::BodyStream::new(body).chain(end);
+    let data = |frame: Result<Frame<Bytes>, Failure>| {
+        // Nor is what it says after the page.
+        std::future::ready(frame.map(|frame| frame.into_data().ok().map(Frame::data)).transpose())
+    };
+    let frames = http_body_util::BodyStream::new(body).filter_map(data).chain(end);
     let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;

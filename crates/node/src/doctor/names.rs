@@ -42,6 +42,8 @@ pub(super) async fn ask_each(tools: &Tools, url: &PageUrl) -> Vec<Answer> {
 async fn ask(tools: &Tools, dns: &Dns, host: &HostName) -> Vec<Answer> {
     let (source, servers) = match dns {
         Dns::Https(..) => return vec![ask_https(tools, dns, host).await],
+        // An upstream proxy carries no UDP, and nothing may leave the device around it.
+        Dns::Plain(_) | Dns::System if !tools.own_line => return Vec::new(),
         Dns::Plain(addr) => (Source::Plain, vec![*addr]),
         Dns::System => (Source::Provider, system()),
     };
@@ -75,17 +77,16 @@ pub(super) fn system() -> Vec<SocketAddr> {
 }
 
 async fn ask_https(tools: &Tools, dns: &Dns, host: &HostName) -> Answer {
-    let resolver = String::from(dns.clone());
-    let source = Source::Authenticated;
-    let Some(client) = crate::resolve::build(dns, &tools.roots) else {
-        return Answer { resolver, source, said: Said::Nothing };
+    use crate::resolve::resolver::{Answer as Found, Resolver};
+    let said = match Resolver::new(dns, &tools.roots, &tools.dialer) {
+        Some(resolver) => match resolver.ask(host, HTTPS_LIMIT).await {
+            Found::Addresses(addresses) => Said::Addresses(addresses),
+            Found::NoSuchName => Said::NoSuchName,
+            Found::Fault | Found::Silence => Said::Nothing,
+        },
+        None => Said::Nothing,
     };
-    let said = match timeout(HTTPS_LIMIT, client.lookup_ip(format!("{host}."))).await {
-        Ok(Ok(found)) => Said::Addresses(found.iter().collect()),
-        Ok(Err(error)) if error.is_nx_domain() || error.is_no_records_found() => Said::NoSuchName,
-        Ok(Err(_)) | Err(_) => Said::Nothing,
-    };
-    Answer { resolver, source, said }
+    Answer { resolver: String::from(dns.clone()), source: Source::Authenticated, said }
 }
 
 /// Asks for both kinds of address, by UDP and where that is silent by TCP.

@@ -188,7 +188,11 @@ fn status(why: &Unanswered) -> StatusCode {
 /// One line of what to do.
 fn advice(why: &Unanswered) -> &'static str {
     let any = |wanted: fn(&Failure) -> bool| why.tried.iter().any(|(_, failure)| wanted(failure));
-    if any(|f| *f == Failure::NobodyKnown) {
+    // Somebody who is known and can't be reached now is not nobody.
+    let alone = |(route, failure): &(Route, Failure)| {
+        matches!(route, Route::Local | Route::Direct) || *failure == Failure::NobodyKnown
+    };
+    if any(|f| *f == Failure::NobodyKnown) && why.tried.iter().all(alone) {
         "Busel knows no node that could help: ask someone you trust for an invite, and join."
     } else if why.private == Some(Why::NotListed) {
         "If this is a public news site, add it to your site list: then copies can be asked for too."
@@ -314,6 +318,8 @@ mod tests {
     fn the_advice_fits_what_failed() {
         let tried = vec![(Route::Direct, Failure::Reset), (Route::Swarm, Failure::NobodyKnown)];
         assert!(advice(&missing(tried, None)).contains("invite"));
+        let cut = vec![(Route::Swarm, Failure::NobodyKnown), (Route::Injector, Failure::Silent)];
+        assert!(!advice(&missing(cut, None)).contains("invite"), "an injector is known");
         assert!(advice(&missing(vec![], Some(Why::NotListed))).contains("site list"));
         assert!(advice(&missing(vec![], None)).contains("Try again"));
     }

@@ -17,19 +17,19 @@ use crate::request::{Authority, RequestBody};
 /// Asks the origin.
 pub(crate) async fn start(
     origin: &Origin,
-    want: &Want,
+    want: Want,
     body: RequestBody,
     sites: Option<&SiteList>,
 ) -> Result<Started, Lost> {
     let url = &want.page.url;
-    let mut headers = want.headers.clone();
+    let mut headers = want.headers;
     if let Some(resume) = &want.resume {
         // Without a strong validator the origin can't be asked for the rest of the same bytes.
         let etag = resume.etag.clone().ok_or(Failure::CannotResume)?;
         headers.insert(header::RANGE, range_from(want.from));
         headers.insert(header::IF_RANGE, etag);
     }
-    let response = origin.send(want.method.clone(), url, headers, body).await?;
+    let response = origin.send(want.method, url, headers, body).await?;
     let (parts, body) = response.into_parts();
     if let Some(sites) = sites
         && is_block_page(url, parts.status, &parts.headers, sites)
@@ -44,6 +44,7 @@ pub(crate) async fn start(
         authority: if url.is_https() { Authority::Site } else { Authority::Nobody },
         fetched_at: None,
         snapshot: None,
+        peer: None,
         shaped: true,
     };
     if let Some(resume) = &want.resume {

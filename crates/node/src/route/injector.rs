@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use http::Method;
 
+use super::beside::first_good;
 use super::{Head, Item, Items, Lost, Started, Want};
 use crate::clock;
 use crate::joined::Injector;
@@ -27,26 +28,26 @@ use crate::request::Authority;
 
 /// An injector's first word is waited for this long; it has to ask the origin.
 const ANSWER_LIMIT: Duration = Duration::from_secs(25);
-/// Injectors asked for one page, one after the other.
+/// Injectors asked for one page, one beside the other.
 const MAX_ASKED: usize = 4;
 
-/// Asks the injectors that are trusted for the page's host, until one answers.
+/// Asks the injectors that are trusted for the page's host; the first that answers it is.
 pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     let view = node.joined.view();
     let injectors = view.injectors_for(&want.page.url.host(), clock::now());
-    let mut why = Failure::NobodyKnown;
-    for injector in injectors.into_iter().take(MAX_ASKED) {
-        let (root, subkey) = (&injector.cert.root, &injector.cert.subkey);
-        if matches!(view.trust.standing(root, subkey), Standing::Revoked(_)) {
-            why = Failure::NotAuthentic("the injector's key was revoked".into());
-            continue;
-        }
-        match ask(node, &injector, want).await {
-            Ok(started) => return Ok(started),
-            Err(failure) => why = failure,
-        }
+    let good = |injector: &Injector| {
+        let standing = view.trust.standing(&injector.cert.root, &injector.cert.subkey);
+        standing == Standing::Good
+    };
+    let (mut injectors, revoked): (Vec<_>, Vec<_>) = injectors.into_iter().partition(good);
+    if injectors.is_empty() && !revoked.is_empty() {
+        return Err(Failure::NotAuthentic("the injector's key was revoked".into()).into());
     }
-    Err(why.into())
+    let now = node.clock.tick();
+    injectors.sort_by_key(|injector| node.favour().standing(&injector.peer, now));
+    injectors.truncate(MAX_ASKED);
+    let peers: Vec<_> = injectors.iter().map(|injector| injector.peer).collect();
+    Ok(first_good(node, &peers, |at| ask(node, &injectors[at], want)).await?)
 }
 
 async fn ask(node: &Node, injector: &Injector, want: &Want) -> Result<Started, Failure> {
@@ -116,7 +117,10 @@ fn insists_on_new(want: &Want) -> bool {
 }
 
 fn verify(node: &Node, page: &Wanted, signed: SignedSnapshot) -> Result<Snapshot, Failure> {
-    signed.verify(page, &node.joined.view().trust).map_err(|e| Failure::NotAuthentic(e.to_string()))
+    let verified = signed.verify(page, &node.joined.view().trust);
+    let snapshot = verified.map_err(|e| Failure::NotAuthentic(e.to_string()))?;
+    node.certified(snapshot.cert());
+    Ok(snapshot)
 }
 
 fn label(node: &Node, root: &busel_proto::id::PublicKey) -> String {
@@ -135,6 +139,7 @@ fn preview_head(node: &Node, injector: &Injector, preview: Preview, want: &Want)
         },
         fetched_at: Some(preview.fetched_at),
         snapshot: None,
+        peer: None,
         shaped: false,
     }
 }
@@ -149,6 +154,7 @@ fn signed_head(snapshot: Snapshot, node: &Node, want: &Want) -> Head {
         authority: Authority::Injector { label: label(node, &snapshot.cert().root), tls: head.tls },
         fetched_at: Some(head.fetched_at),
         snapshot: Some(snapshot.clone()),
+        peer: None,
         shaped: false,
     }
 }

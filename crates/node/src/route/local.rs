@@ -74,6 +74,7 @@ pub(crate) fn head(page: &Page, offset: u64) -> Head {
         authority: Authority::Injector { label: page.label.clone(), tls: head.tls },
         fetched_at: Some(head.fetched_at),
         snapshot: Some(page.snapshot.clone()),
+        peer: None,
         shaped: false,
     }
 }

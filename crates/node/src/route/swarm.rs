@@ -13,9 +13,11 @@ use busel_proto::freshness;
 use busel_proto::id::{Hash, PeerId};
 use busel_proto::message::{Answer, Ask, MAX_FRAME, MAX_WINDOW_FRAME};
 use busel_proto::snapshot::Snapshot;
+use busel_proto::time::Tick;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use http::Method;
 
+use super::beside::is_its_fault;
 use super::{Head, Item, Items, Lost, Resume, Started, Want};
 use crate::clock;
 use crate::node::Node;
@@ -30,25 +32,35 @@ const MAX_ASKED: usize = 16;
 
 /// A peer's answer that verified.
 struct Found {
+    peer: PeerId,
     snapshot: Snapshot,
     stream: Stream,
 }
 
 /// Asks known peers.
 pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
-    let peers = node.peers_to_ask();
+    let mut peers = node.peers_to_ask(MAX_ASKED);
     if peers.is_empty() {
         return Err(Failure::NobodyKnown.into());
     }
+    if let Some(resume) = &want.resume {
+        for stopped in &resume.peers {
+            node.favour().failed(stopped, node.clock.tick());
+        }
+        peers.sort_by_key(|peer| resume.peers.contains(peer));
+    }
     let mut asking = FuturesUnordered::new();
-    for (at, peer) in peers.into_iter().take(MAX_ASKED).enumerate() {
+    for (at, peer) in peers.into_iter().enumerate() {
         let delay = STAGGER * u32::try_from(at).unwrap_or(u32::MAX);
         asking.push(async move {
             // Even a sleep of nothing waits for the next tick of the timer.
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            ask(node, peer, want).await
+            let since = node.clock.tick();
+            let answer = ask(node, peer, want).await;
+            note(node, &peer, since, &answer);
+            answer
         });
     }
     let mut stale: Option<Found> = None;
@@ -76,6 +88,16 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     let stale = stale.map(|found| Box::new(started(node, found, want)));
     let failure = if stale.is_some() { Failure::OnlyStale } else { why };
     Err(Lost { failure, sent: false, stale })
+}
+
+/// Remembers who had it and who did not answer. That one has no copy says nothing about it.
+fn note(node: &Node, peer: &PeerId, since: Tick, answer: &Result<Found, Failure>) {
+    let now = node.clock.tick();
+    match answer {
+        Ok(_) => node.favour().worked(peer, now - since, now),
+        Err(failure) if is_its_fault(failure) => node.favour().failed(peer, now),
+        Err(_) => {}
+    }
 }
 
 /// To continue a body the same bytes are wanted, however old.
@@ -112,12 +134,13 @@ async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
     let snapshot = snapshot
         .verify(&want.page, &view.trust)
         .map_err(|e| Failure::NotAuthentic(e.to_string()))?;
+    node.certified(snapshot.cert());
     if let Some(Resume { root: Some(root), .. }) = &want.resume
         && snapshot.head().root != *root
     {
         return Err(Failure::CannotResume);
     }
-    Ok(Found { snapshot, stream })
+    Ok(Found { peer, snapshot, stream })
 }
 
 fn started(node: &Node, found: Found, want: &Want) -> Started {
@@ -136,6 +159,7 @@ fn started(node: &Node, found: Found, want: &Want) -> Started {
         },
         fetched_at: Some(snapshot.head().fetched_at),
         snapshot: Some(snapshot),
+        peer: Some(found.peer),
         shaped: false,
     };
     let items = match want.method {

@@ -10,41 +10,28 @@ use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_proto::page::HostName;
 use futures_util::future::BoxFuture;
 
+use super::beside::first_good;
 use crate::node::Node;
 use crate::origin::{Io, StreamIo, Way};
 
 /// An exit's answer is waited for this long; it has to connect first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// Exits asked for one connection, one after the other.
+/// Exits asked for one connection, one beside the other.
 const MAX_ASKED: usize = 4;
 
-/// Connects to `host` through the first exit that will.
+/// Connects to `host` through the first exit that does.
 pub(crate) async fn open(node: &Node, host: &HostName, port: u16) -> Result<StreamIo, Failure> {
-    if is_local(host) {
+    if host.is_local() {
         return Err(Failure::NotAllowed("hosts of the own network are not told to others".into()));
     }
-    let mut why = Failure::NobodyKnown;
-    for exit in node.exits().into_iter().take(MAX_ASKED) {
-        let asked = tokio::time::timeout(ANSWER_LIMIT, ask(node, exit, host, port)).await;
-        match asked.unwrap_or(Err(Failure::Silent)) {
-            Ok(stream) => return Ok(stream),
-            Err(failure) => why = failure,
-        }
-    }
-    Err(why)
-}
-
-/// A host that only means something here: an address that is not public, a bare name, or a name
-/// under a domain kept for local use (RFC 6761, RFC 6762, RFC 7686, RFC 8375).
-fn is_local(host: &HostName) -> bool {
-    const LOCAL: [&str; 5] = [".local", ".localhost", ".internal", ".home.arpa", ".onion"];
-    match host.ip() {
-        Some(ip) => !busel_proto::network::is_public(ip),
-        None => {
-            let name = host.as_str();
-            !name.contains('.') || LOCAL.iter().any(|domain| name.ends_with(domain))
-        }
-    }
+    let mut exits = node.exits();
+    exits.truncate(MAX_ASKED);
+    // Nothing is sent through an exit before it is chosen, so that several may be asked.
+    first_good(node, &exits, |at| {
+        let asked = tokio::time::timeout(ANSWER_LIMIT, ask(node, exits[at], host, port));
+        async move { asked.await.unwrap_or(Err(Failure::Silent)) }
+    })
+    .await
 }
 
 async fn ask(node: &Node, exit: PeerId, host: &HostName, port: u16) -> Result<StreamIo, Failure> {

@@ -57,3 +57,37 @@ fn totals_are_the_same_when_counted_anew() {
     assert_eq!(counts(store.usage()), (0, 0, 0));
     assert!(blob_files(dir.path()).is_empty());
 }
+
+#[test]
+fn what_came_while_nothing_was_shared_is_not_shared_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (private, public) = (body(1, 1000), body(2, 100_000));
+    let marks = |store: &busel_store::Store, path: &str, body: &[u8]| {
+        let stored = store.find(&key(path)).unwrap().unwrap();
+        (stored.shared, store.has_shared_blob(&Hash::of(body)).unwrap())
+    };
+    {
+        let store = open(dir.path());
+        put(&store, "private", &private, 0).unwrap();
+        store.share(true);
+        put(&store, "public", &public, 0).unwrap();
+        assert_eq!(marks(&store, "private", &private), (false, false));
+        store.share(false);
+    }
+    let store = open(dir.path());
+    store.share(true);
+    store.touch(&key("private"), NOW);
+    store.pin(&key("private"), true).unwrap();
+    assert_eq!(marks(&store, "private", &private), (false, false));
+    assert_eq!(marks(&store, "public", &public), (true, true));
+    assert!(!store.has_shared_blob(&Hash::of(b"unknown")).unwrap());
+
+    put(&store, "same-body", &private, 0).unwrap();
+    assert!(marks(&store, "same-body", &private).0);
+    assert!(!store.find(&key("private")).unwrap().unwrap().shared, "its own mark stands");
+    store.share(false);
+    put(&store, "public", &public, 0).unwrap();
+    assert_eq!(marks(&store, "public", &public), (true, true), "the same once more");
+    put(&store, "public", &public, 5).unwrap();
+    assert!(!store.find(&key("public")).unwrap().unwrap().shared, "a newer one of its own");
+}

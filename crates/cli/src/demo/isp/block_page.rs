@@ -22,7 +22,6 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -54,8 +53,8 @@ pub(super) async fn start(owner: &Owner) -> anyhow::Result<Pages> {
     let (plain, http) = listen().await?;
     let (secure, https) = listen().await?;
     let tls = TlsAcceptor::from(Arc::new(tls_config()?));
-    owner.spawn(accept(plain, None, owner.clone()));
-    owner.spawn(accept(secure, Some(tls), owner.clone()));
+    owner.serve(plain, MAX_CONNECTIONS, |stream| serve(stream, None));
+    owner.serve(secure, MAX_CONNECTIONS, move |stream| serve(stream, Some(tls.clone())));
     Ok(Pages { http, https })
 }
 
@@ -64,24 +63,6 @@ async fn listen() -> anyhow::Result<(TcpListener, SocketAddr)> {
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the block page can't listen")?;
     let at = listener.local_addr()?;
     Ok((listener, at))
-}
-
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, owner: Owner) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let tls = tls.clone();
-        owner.spawn(async move {
-            serve(stream, tls).await;
-            drop(slot);
-        });
-    }
 }
 
 async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>) {

@@ -12,7 +12,6 @@ use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{Isp, Owner};
@@ -32,7 +31,15 @@ const UDP_SIZE: u16 = 1232;
 pub(super) async fn start(isp: &Arc<Isp>, owner: &Owner) -> anyhow::Result<SocketAddr> {
     let (udp, tcp, at) = bind().await.context("the provider's DNS can't listen")?;
     owner.spawn(answer_udp(Arc::clone(isp), udp));
-    owner.spawn(accept(Arc::clone(isp), tcp, owner.clone()));
+    let isp = Arc::clone(isp);
+    owner.serve(tcp, MAX_CONNECTIONS, move |stream| {
+        let isp = Arc::clone(&isp);
+        async move {
+            if let Err(error) = answer_tcp(&isp, stream).await {
+                tracing::debug!(%error, "a DNS connection ended");
+            }
+        }
+    });
     Ok(at)
 }
 
@@ -61,26 +68,6 @@ async fn answer_udp(isp: Arc<Isp>, socket: UdpSocket) {
         if let Some(answer) = answer(&isp, &question[..len]) {
             socket.send_to(&answer, from).await.ok();
         }
-    }
-}
-
-async fn accept(isp: Arc<Isp>, listener: TcpListener, owner: Owner) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let isp = Arc::clone(&isp);
-        owner.spawn(async move {
-            if let Err(error) = answer_tcp(&isp, stream).await {
-                tracing::debug!(%error, "a DNS connection ended");
-            }
-            drop(slot);
-        });
     }
 }
 

@@ -16,7 +16,6 @@ use fast_socks5::{ReplyError, Socks5Command};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::policy::Fate;
@@ -36,28 +35,16 @@ pub(super) async fn start(isp: &Arc<Isp>, owner: &Owner) -> anyhow::Result<Socke
         .await
         .context("the provider's SOCKS can't listen")?;
     let at = listener.local_addr()?;
-    owner.spawn(accept(Arc::clone(isp), listener, owner.clone()));
-    Ok(at)
-}
-
-async fn accept(isp: Arc<Isp>, listener: TcpListener, owner: Owner) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
+    let isp = Arc::clone(isp);
+    owner.serve(listener, MAX_CONNECTIONS, move |stream| {
         let isp = Arc::clone(&isp);
-        owner.spawn(async move {
+        async move {
             if let Err(error) = serve(&isp, stream).await {
                 tracing::debug!(error = format!("{error:#}"), "a SOCKS connection ended");
             }
-            drop(slot);
-        });
-    }
+        }
+    });
+    Ok(at)
 }
 
 /// One client from its greeting to its end.

@@ -58,14 +58,10 @@ impl SiteServer {
         let desk = Arc::new(Desk::new(site));
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         for (listener, tls) in [(https, Some(tls)), (http, None)] {
-            let port = Port {
-                listener,
-                tls,
-                desk: Arc::clone(&desk),
-                slots: Arc::clone(&slots),
-                owner: owner.clone(),
-            };
-            owner.spawn(port.accept());
+            let (desk, tasks) = (Arc::clone(&desk), owner.clone());
+            owner.serve_within(listener, Arc::clone(&slots), move |stream| {
+                serve(stream, tls.clone(), Arc::clone(&desk), tasks.clone())
+            });
         }
         Ok(Self { https: https_at, http: http_at, desk, _stop: owner.guard(), owner })
     }
@@ -95,39 +91,6 @@ impl SiteServer {
     /// Closes the ports and cuts every connection, and returns when all is gone.
     pub(crate) async fn stop(self) {
         self.owner.stop().await;
-    }
-}
-
-/// One listening port.
-struct Port {
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    desk: Arc<Desk>,
-    slots: Arc<Semaphore>,
-    owner: Owner,
-}
-
-impl Port {
-    async fn accept(self) {
-        loop {
-            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
-                return;
-            };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "the demo's site can't accept");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let (tls, desk) = (self.tls.clone(), Arc::clone(&self.desk));
-            let owner = self.owner.clone();
-            self.owner.spawn(async move {
-                serve(stream, tls, desk, owner).await;
-                drop(slot);
-            });
-        }
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) async fn fetch_all(door: SocketAddr, files: &Files) -> BTreeMap<Strin
     routes.clone()
 }
 
-type Client = SendRequest<Empty<Bytes>>;
+pub(crate) type Client = SendRequest<Empty<Bytes>>;
 
 pub(crate) async fn connect(door: SocketAddr) -> Client {
     let stream = TcpStream::connect(door).await.unwrap();

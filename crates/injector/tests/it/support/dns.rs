@@ -1,11 +1,24 @@
-//! A resolver whose answers a test decides, one by one.
+//! Resolvers whose answers a test decides, one by one: in clear text, and over HTTPS.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use tokio::net::UdpSocket;
+use busel_node::Config;
+use busel_node::config::Dns as Resolver;
+use busel_proto::page::HostName;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use super::LOOPBACK;
 
@@ -16,10 +29,28 @@ const AAAA: u16 = 28;
 pub(crate) struct Dns {
     pub(crate) addr: SocketAddr,
     queries: Arc<AtomicUsize>,
+    names: Arc<Mutex<BTreeSet<String>>>,
     task: JoinHandle<()>,
 }
 
 impl Dns {
+    /// One that never answers.
+    pub(crate) async fn silent() -> Self {
+        let socket = UdpSocket::bind(LOOPBACK).await.unwrap();
+        let addr = socket.local_addr().unwrap();
+        let (queries, names) = (Arc::<AtomicUsize>::default(), Names::default());
+        let (count, seen) = (queries.clone(), names.clone());
+        let task = tokio::spawn(async move {
+            let mut packet = [0; 1500];
+            loop {
+                let (len, _) = socket.recv_from(&mut packet).await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                seen.lock().unwrap().extend(question(&packet[..len]).map(|(name, _, _)| name));
+            }
+        });
+        Self { addr, queries, names, task }
+    }
+
     /// Answers each query for IPv4 addresses by `answer`, which gets the name and how many such
     /// queries came before; the IPv6 addresses among them answer the other kind of query. Nothing
     /// may be remembered: each has a lifetime of 0.
@@ -28,8 +59,8 @@ impl Dns {
     ) -> Self {
         let socket = UdpSocket::bind(LOOPBACK).await.unwrap();
         let addr = socket.local_addr().unwrap();
-        let queries = Arc::<AtomicUsize>::default();
-        let count = queries.clone();
+        let (queries, names) = (Arc::<AtomicUsize>::default(), Names::default());
+        let (count, seen) = (queries.clone(), names.clone());
         let task = tokio::spawn(async move {
             let mut packet = [0; 1500];
             loop {
@@ -40,11 +71,17 @@ impl Dns {
                     _ => count.load(Ordering::SeqCst).saturating_sub(1),
                 };
                 let ips = answer(&name, before);
+                seen.lock().unwrap().insert(name);
                 let reply = reply(&packet[..end], kind, &ips);
                 socket.send_to(&reply, from).await.unwrap();
             }
         });
-        Self { addr, queries, task }
+        Self { addr, queries, names, task }
+    }
+
+    /// The names that were asked for.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.names.lock().unwrap().iter().cloned().collect()
     }
 
     /// Queries for IPv4 addresses.
@@ -56,6 +93,101 @@ impl Dns {
 impl Drop for Dns {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+type Names = Arc<Mutex<BTreeSet<String>>>;
+
+/// A resolver over HTTPS (RFC 8484), with a certificate of its own authority.
+pub(crate) struct SecureDns {
+    pub(crate) addr: SocketAddr,
+    authority: PathBuf,
+    queries: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+    _dir: TempDir,
+}
+
+impl SecureDns {
+    /// Answers each query by `answer`, which gets the name; no address means that there is no such
+    /// name.
+    pub(crate) async fn start(
+        answer: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        let made = rcgen::generate_simple_self_signed(vec![Self::NAME.to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let dir = tempfile::tempdir().unwrap();
+        let authority = dir.path().join("ca.pem");
+        std::fs::write(&authority, made.cert.pem()).unwrap();
+        let listener = TcpListener::bind(LOOPBACK).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let queries = Arc::<AtomicUsize>::default();
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let task = tokio::spawn(serve(listener, acceptor, Arc::new(answer), queries.clone()));
+        Self { addr, authority, queries, task, _dir: dir }
+    }
+
+    const NAME: &str = "dns.example";
+
+    /// As a node is told of it.
+    pub(crate) fn resolver(&self) -> Resolver {
+        Resolver::Https(self.addr, HostName::parse(Self::NAME).unwrap())
+    }
+
+    /// Makes a node believe its certificate.
+    pub(crate) fn believed_by(&self, config: &mut Config) {
+        config.extra_ca.push(self.authority.clone());
+    }
+
+    /// Queries of either kind.
+    pub(crate) fn queries(&self) -> usize {
+        self.queries.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for SecureDns {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type ByName = Arc<dyn Fn(&str) -> Vec<IpAddr> + Send + Sync>;
+
+async fn serve(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    answer: ByName,
+    queries: Arc<AtomicUsize>,
+) {
+    let mut held = tokio::task::JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (acceptor, answer, queries) = (acceptor.clone(), answer.clone(), queries.clone());
+        held.spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+                let (answer, queries) = (answer.clone(), queries.clone());
+                async move {
+                    let packet = request.into_body().collect().await.unwrap().to_bytes();
+                    queries.fetch_add(1, Ordering::SeqCst);
+                    let (name, kind, end) = question(&packet).unwrap();
+                    let reply = reply(&packet[..end], kind, &answer(&name));
+                    let response = http::Response::builder()
+                        .header("content-type", "application/dns-message")
+                        .body(Full::new(Bytes::from(reply)));
+                    Ok::<_, Infallible>(response.unwrap())
+                }
+            });
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        });
     }
 }
 
@@ -85,8 +217,9 @@ fn reply(question: &[u8], kind: u16, ips: &[IpAddr]) -> Vec<u8> {
         })
         .collect();
     let mut reply = question.to_vec();
-    // A response, recursion desired and available, one question, so many answers.
-    reply[2..4].copy_from_slice(&[0x81, 0x80]);
+    // A response, recursion desired and available, one question, so many answers; without any
+    // address, of whatever kind, there is no such name.
+    reply[2..4].copy_from_slice(&[0x81, if ips.is_empty() { 0x83 } else { 0x80 }]);
     reply[4..6].copy_from_slice(&1u16.to_be_bytes());
     reply[6..8].copy_from_slice(&u16::try_from(records.len()).unwrap().to_be_bytes());
     reply[8..12].fill(0);

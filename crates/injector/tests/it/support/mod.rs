@@ -1,13 +1,14 @@
 //! A small world for tests, all real, on loopback: see [`world`]. Beside it, those who don't keep
 //! to the rules: [`peer`] (nodes that answer by a script), [`servers`] (origins and filters that
 //! break connections), [`copy`] (snapshots with whatever is wrong with them), [`dns`] (a resolver
-//! that lies).
+//! that lies), [`socks`] (an upstream proxy).
 
 pub(crate) mod copy;
 pub(crate) mod dns;
 pub(crate) mod origin;
 pub(crate) mod peer;
 pub(crate) mod servers;
+pub(crate) mod socks;
 pub(crate) mod world;
 
 pub(crate) use copy::Copy;

@@ -61,6 +61,17 @@ impl World {
         change_node: impl FnOnce(&mut Config),
         change: impl FnOnce(&mut InjectorConfig),
     ) -> Self {
+        // In use for some days, so that there can be old copies.
+        let since = UnixTime(clock::now().0 - 5 * 24 * 3600);
+        Self::certified(since, change_node, change).await
+    }
+
+    /// As [`World::with`], with a certificate made at `since`.
+    pub(crate) async fn certified(
+        since: UnixTime,
+        change_node: impl FnOnce(&mut Config),
+        change: impl FnOnce(&mut InjectorConfig),
+    ) -> Self {
         // `RUST_LOG=busel=trace` shows what a failing test did.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
@@ -95,8 +106,6 @@ impl World {
         let root = RootKey::from_random(&rand::random());
         let signing: [u8; 32] = rand::random();
         let subkey = Subkey::from_random(&signing, rand::random());
-        // In use for some days, so that there can be old copies.
-        let since = UnixTime(clock::now().0 - 5 * 24 * 3600);
         let cert = root.certify(&subkey.request(), since, VALIDITY_SECS).unwrap();
         let keys = Keys::new(subkey, cert.clone()).unwrap();
         let injector = Injector::start(&injector_node, keys, config);
@@ -212,6 +221,17 @@ impl World {
             .with_no_client_auth();
         Arc::new(config)
     }
+}
+
+/// The same node once more, after it was stopped and dropped.
+pub(crate) async fn again(config: &Config) -> Node {
+    for _ in 0..200 {
+        if let Ok(node) = Node::start(config.clone()).await {
+            return node;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the store never became free");
 }
 
 /// Waits until `from` has a connection to `to`.

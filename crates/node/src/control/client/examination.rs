@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 
-use super::server::{Doctor, Heard};
+use super::server::{Doctor, Step};
 use super::{Client, ControlError, MAX_ANSWER, refused, whole};
 use crate::doctor::{Ask, Progress, Report};
 
@@ -34,9 +34,9 @@ pub(super) async fn hear(
             let heard = serde_json::from_slice(&line);
             match heard.map_err(|error| ControlError::Protocol(error.to_string()))? {
                 // Nobody may be listening any more.
-                Heard::Progress(step) => drop(tell.try_send(step)),
-                Heard::Report(report) => return Ok(report),
-                Heard::Error(why) => return Err(ControlError::Failed(why)),
+                Step::Progress(step) => drop(tell.try_send(step)),
+                Step::Report(report) => return Ok(report),
+                Step::Error(why) => return Err(ControlError::Failed(why)),
             }
         }
     }

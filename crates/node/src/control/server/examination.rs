@@ -9,14 +9,38 @@ use futures_util::stream::{self, StreamExt};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{Control, Doctor, Heard, failed};
-use crate::doctor::Ask;
+use super::{Control, failed};
+use crate::doctor::{Ask, Progress, Report};
 use crate::request::Body;
 
 /// Steps that may wait for a slow listener; more are not told.
 const WAITING: usize = 64;
+
+/// Asks for an examination.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Doctor {
+    /// Pages.
+    pub urls: Vec<String>,
+    /// Pages in the home country.
+    pub home: Vec<String>,
+    /// Whether guarded sites are asked too.
+    pub guarded: bool,
+}
+
+/// What is heard of an examination.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// How it goes.
+    Progress(Progress),
+    /// What was found; nothing comes after it.
+    Report(Report),
+    /// It could not be made; nothing comes after it.
+    Error(String),
+}
 
 /// Makes an examination.
 pub(super) fn answer(control: Arc<dyn Control>, body: &Bytes) -> Response<Body> {
@@ -30,12 +54,12 @@ pub(super) fn answer(control: Arc<dyn Control>, body: &Bytes) -> Response<Body> 
     };
     let (tell, steps) = mpsc::channel(WAITING);
     let steps = stream::unfold(steps, |mut steps| async {
-        Some((Heard::Progress(steps.recv().await?), steps))
+        Some((Step::Progress(steps.recv().await?), steps))
     });
     let end = stream::once(async move {
         match control.doctor(ask, tell).await {
-            Ok(report) => Heard::Report(report),
-            Err(error) => Heard::Error(error.to_string()),
+            Ok(report) => Step::Report(report),
+            Err(error) => Step::Error(error.to_string()),
         }
     });
     let lines = stream::select(steps, end).map(|heard| {

@@ -1,0 +1,71 @@
+//! Asking several nodes for the same thing, one beside the other, as [`busel_proto::stagger`] says; and
+//! remembering how each did.
+
+use std::future::Future;
+
+use busel_proto::failure::Failure;
+use busel_proto::id::PeerId;
+use busel_proto::stagger::{Output, Stagger};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::node::Node;
+
+/// The first good answer of `peers`, or the last reason why there is none. `ask` gets the place of the
+/// peer in the list.
+pub(crate) async fn first_good<T, F: Future<Output = Result<T, Failure>>>(
+    node: &Node,
+    peers: &[PeerId],
+    ask: impl Fn(usize) -> F,
+) -> Result<T, Failure> {
+    let clock = node.clock;
+    let now = clock.tick();
+    let patiences: Vec<_> = peers.iter().map(|peer| node.favour().patience(peer, now)).collect();
+    let mut stagger = Stagger::new(patiences);
+    let mut asking = FuturesUnordered::new();
+    let mut why = Failure::NobodyKnown;
+    loop {
+        let until = match stagger.poll(clock.tick()) {
+            Output::Start(at) => {
+                let (since, answer) = (clock.tick(), ask(at));
+                asking.push(async move { (at, since, answer.await) });
+                continue;
+            }
+            Output::GiveUp => return Err(why),
+            Output::Wait(until) => until,
+        };
+        tokio::select! {
+            Some((at, since, answer)) = asking.next() => match answer {
+                Ok(good) => {
+                    let now = clock.tick();
+                    node.favour().worked(&peers[at], now - since, now);
+                    // Whoever had more time and said nothing is asked later next time.
+                    for slow in stagger.overtaken(at) {
+                        node.favour().failed(&peers[slow], now);
+                    }
+                    return Ok(good);
+                }
+                Err(failure) => {
+                    if is_its_fault(&failure) {
+                        node.favour().failed(&peers[at], clock.tick());
+                    }
+                    stagger.failed(at);
+                    why = failure;
+                }
+            },
+            () = clock.alarm(until) => {}
+        }
+    }
+}
+
+/// Whether a failure speaks against the node that was asked, and not against what it was asked for: a
+/// node that says why it can't has answered.
+pub(crate) fn is_its_fault(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Unreachable
+            | Failure::Silent
+            | Failure::CutOff
+            | Failure::Protocol(_)
+            | Failure::NotAuthentic(_)
+    )
+}

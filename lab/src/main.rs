@@ -1,0 +1,160 @@
+//! `busel-lab`: measures the matrix of techniques, a world for each, and writes it down. It
+//! is run by `cargo xtask lab`, which builds it together with the `busel` that it runs.
+//!
+//! Each technique is measured by this same program in a sandbox of its own, so that one that goes
+//! wrong leaves nothing behind.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail, ensure};
+use busel_lab::matrix::{Case, Extent, Row, json, markdown, run, techniques};
+use busel_lab::sandbox;
+
+const USAGE: &str = "\
+busel-lab [--full] [--case NAME] [--pcap DIR]
+  --full       open readers too, beside quiet ones
+  --case NAME  only this technique; docs/lab-matrix.md stays as it is
+  --pcap DIR   keep what passed each point, in a directory for each technique";
+/// Within a sandbox: which technique, and how much of it.
+const WITHIN: &str = "--within";
+/// Worlds at once.
+const AT_ONCE: usize = 2;
+/// Where captures go, for the worlds.
+const PCAP: &str = "BUSEL_LAB_PCAP";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [WITHIN, name, full] => within(name, full == "full").map(|()| true),
+        _ => Order::read(&args).and_then(|order| order.carry_out()),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Default)]
+struct Order {
+    full: bool,
+    case: Option<String>,
+    pcap: Option<PathBuf>,
+}
+
+impl Order {
+    fn read(args: &[String]) -> anyhow::Result<Self> {
+        let mut order = Self::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().cloned().context(USAGE);
+            match arg.as_str() {
+                "--full" => order.full = true,
+                "--case" => order.case = Some(value()?),
+                "--pcap" => order.pcap = Some(value()?.into()),
+                _ => bail!(USAGE),
+            }
+        }
+        Ok(order)
+    }
+
+    /// Measures and writes; says whether all was as expected.
+    fn carry_out(&self) -> anyhow::Result<bool> {
+        let began = Instant::now();
+        let wanted = |case: &&Case| self.case.as_deref().is_none_or(|name| name == case.name());
+        let all = techniques();
+        let chosen: Vec<&Case> = all.iter().filter(wanted).collect();
+        ensure!(!chosen.is_empty(), "there is no such technique; there are:\n{}", names(&all));
+        let names: Vec<&str> = chosen.into_iter().map(Case::name).collect();
+        let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+        for (name, measured) in names.iter().zip(self.measure_all(&names)) {
+            match measured {
+                Ok(measured) => rows.extend(measured),
+                Err(error) => wrong.push(format!("{name}: {error:#}")),
+            }
+        }
+        wrong.extend(rows.iter().filter_map(Row::surprise));
+        write(Path::new("target/lab-matrix.json"), &json(&rows)?)?;
+        if self.case.is_none() {
+            write(Path::new("docs/lab-matrix.md"), &markdown(&rows))?;
+        }
+        say(&format!("{} rows in {:.0} s", rows.len(), began.elapsed().as_secs_f64()));
+        for surprise in &wrong {
+            say(&format!("!! {surprise}"));
+        }
+        Ok(wrong.is_empty())
+    }
+
+    /// Measures some at once, since most of it is waiting; the order of the rows does not tell.
+    fn measure_all(&self, names: &[&str]) -> Vec<anyhow::Result<Vec<Row>>> {
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+        let work = || {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(name) = names.get(at) else { return };
+                let measured = self.measure(name);
+                done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, measured);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(work);
+            }
+        });
+        done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    fn measure(&self, name: &str) -> anyhow::Result<Vec<Row>> {
+        let mut command = Command::new(std::env::current_exe().context("our own program")?);
+        command.args([WITHIN, name, if self.full { "full" } else { "ways" }]);
+        if let Some(dir) = &self.pcap {
+            command.env(PCAP, std::path::absolute(dir)?);
+        }
+        let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        ensure!(out.status.success(), "it could not be measured ({})", out.status);
+        Ok(serde_json::from_slice(&out.stdout)?)
+    }
+}
+
+/// Runs in a process of its own, which becomes the first one of its sandbox.
+fn within(name: &str, full: bool) -> anyhow::Result<()> {
+    sandbox::inside_wholly(|| {
+        let extent = if full { Extent::All } else { Extent::Ways };
+        let all = techniques();
+        let case = all.iter().find(|case| case.name() == name).context("no such technique")?;
+        let rows = run(case, extent, tell)?;
+        serde_json::to_writer(std::io::stdout().lock(), &rows)?;
+        Ok(())
+    })
+}
+
+fn tell(row: &Row) {
+    let how = match (row.passed(), row.ttfb_ms) {
+        (true, Some(ms)) => format!("by {} in {ms} ms", row.route.as_deref().unwrap_or_default()),
+        _ => "not".to_owned(),
+    };
+    let mark = if row.surprise().is_some() { "!!" } else { "  " };
+    say(&format!("{mark} {:<24} {:<22} {how}", row.technique, row.who()));
+}
+
+fn names(all: &[Case]) -> String {
+    all.iter().map(Case::name).collect::<Vec<_>>().join("\n")
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+#[allow(clippy::print_stderr, reason = "this is what people read")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
