@@ -3,7 +3,7 @@
 //! a list of what must not be seen.
 //!
 //! It undoes what anybody can undo (TCP segments, TLS records, QUIC's Initial packets), keeps the
-//! first [`MAX_START`] bytes of each end, and breaks no encryption. It knows nothing of timing, and
+//! first [`crate::flow::MAX_START`] bytes of each end, and breaks no encryption. It knows nothing of timing, and
 //! compares lengths only as far as [`Alike`] goes.
 
 mod alike;
@@ -21,7 +21,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use pcap_file::pcap::PcapReader;
 
-use crate::flow::{ClientHello, Flow, Flows, Initials, MAX_START};
+use crate::flow::{ClientHello, Flow, Flows, Initials};
 use crate::map::Point;
 use crate::packet::{Packet, Transport};
 

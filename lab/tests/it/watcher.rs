@@ -68,7 +68,7 @@ fn read_guarded(stage: &Stage, name: &str) -> anyhow::Result<Load> {
 /// with a node that begins anew.
 fn guarded() -> anyhow::Result<(Stage, Report)> {
     let stage = Stage::of(Network::drawing().capture(DIR))?;
-    let (names, origin) = (Names::new([LISTED]), stage.host("origin").addrs());
+    let (names, origin) = (Names::new([LISTED]), stage.host("origin").addrs().to_vec());
     let chain = Chain::of(DnsPoison::instead(names.clone(), [stage.host("domestic").v4()]));
     stage.at(Point::IspA).set(chain.then(SniReset::new(names)).then(IpBlock::new(origin)));
     for name in ["first", "second"] {
