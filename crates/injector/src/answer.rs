@@ -57,12 +57,20 @@ async fn try_answer(
         Ok(()) => {}
         Err(SealError::Clock(_)) => return out.last(&Part::Clock(now)).await,
         Err(error) => {
-            return out.last(&Part::Declined(Failure::Protocol(error.to_string()))).await;
+            return out.last(&Part::Declined(refusal(&error))).await;
         }
     }
     match wanted(&inner, &request) {
         Ok(wanted) => respond(&inner, from, &request, wanted, out).await,
         Err(failure) => out.last(&Part::Declined(failure)).await,
+    }
+}
+
+/// What is wrong with a request that was opened.
+fn refusal(error: &SealError) -> Failure {
+    match error {
+        SealError::Overloaded => Failure::Busy(error.to_string()),
+        _ => Failure::Protocol(error.to_string()),
     }
 }
 
@@ -258,5 +266,16 @@ impl Sealed {
 
     async fn end(self) -> Result<(), Failure> {
         self.last(&Part::Data(&[])).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_requests_are_no_fault_of_the_protocol() {
+        assert!(matches!(refusal(&SealError::Overloaded), Failure::Busy(_)));
+        assert!(matches!(refusal(&SealError::Replayed), Failure::Protocol(_)));
     }
 }

@@ -65,6 +65,12 @@ impl Own {
     pub async fn dial(&self, host: &HostName, port: u16) -> Result<tokio::net::TcpStream, Failure> {
         let named = host.ip().is_none() && !self.names.is_fixed(host, port);
         if named && !self.for_others && self.dialer.is_upstream() {
+            // At the proxy's end such a name is another host, and the proxy need not learn it. An onion
+            // service is none of the own network: the proxy alone can reach it.
+            if host.is_local() && !host.as_str().ends_with(".onion") {
+                let why = "hosts of the own network are not told to the upstream proxy";
+                return Err(Failure::NotAllowed(why.into()));
+            }
             return self.dialer.dial_name(host.as_str(), port).await;
         }
         let addrs: Vec<SocketAddr> = self.names.resolve(host, port).await?;

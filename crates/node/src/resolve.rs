@@ -99,7 +99,11 @@ impl Names {
             let now = self.clock.tick();
             match &answer {
                 Answer::Silence => self.favour().failed(&step.at, now),
-                _ => self.favour().worked(&step.at, now - since, now),
+                // It says nothing of the name, and neither for nor against the resolver.
+                Answer::Fault => {}
+                Answer::Addresses(_) | Answer::NoSuchName => {
+                    self.favour().worked(&step.at, now - since, now)
+                }
             }
             match self.judge(answer) {
                 Ok(ips) => {

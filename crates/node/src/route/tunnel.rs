@@ -29,7 +29,7 @@ pub(crate) async fn open(node: &Node, host: &HostName, port: u16) -> Result<Stre
     // Nothing is sent through an exit before it is chosen, so that several may be asked.
     first_good(node, &exits, |at| {
         let asked = tokio::time::timeout(ANSWER_LIMIT, ask(node, exits[at], host, port));
-        async move { asked.await.unwrap_or(Err(Failure::Silent)) }
+        async move { Ok(asked.await.unwrap_or(Err(Failure::Silent))?) }
     })
     .await
 }

@@ -223,6 +223,16 @@ impl World {
     }
 }
 
+/// The store of a node that does not run.
+pub(crate) fn store_of(config: &Config) -> busel_store::Store {
+    let options = busel_store::Options {
+        dir: config.dir.clone(),
+        unlock: busel_store::Unlock::Open,
+        quota: config.quota,
+    };
+    busel_store::Store::open(options).unwrap()
+}
+
 /// The same node once more, after it was stopped and dropped.
 pub(crate) async fn again(config: &Config) -> Node {
     for _ in 0..200 {
