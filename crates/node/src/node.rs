@@ -146,15 +146,16 @@ impl Node {
         let exit = OwnExit::new(config.exit_quota.limit(), exit_used(&store)?);
         let identity = identity(&store, config.exposure)?;
         let roots = origin::roots(&config.extra_ca)?;
-        let reach = config.reach()?;
+        let (reach, lent_reach) = (config.reach()?, config.reach_for_others()?);
         let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
         let door = config.http.map(|listen| door_config(&config, listen));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
             let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
-            let names = Names::new(&config, reach, guarded, &roots, &dialer);
-            let own = Own { names: Arc::new(names), dialer, for_others: false };
-            let lent = Own { for_others: true, ..own.clone() };
+            let names = Names::new(&config, guarded, &roots, &dialer);
+            let (names, reach) = (Arc::new(names), Arc::new(reach));
+            let own = Own { names, dialer, reach, for_others: false };
+            let lent = Own { reach: Arc::new(lent_reach), for_others: true, ..own.clone() };
             Inner {
                 direct: Origin::new(Arc::new(own.clone()), roots.clone()),
                 lent_origin: Origin::new(Arc::new(lent.clone()), roots.clone()),
@@ -287,7 +288,8 @@ impl Node {
     }
 
     /// The client by which it asks origins for others. Beyond what its owner may do, each address is
-    /// judged before it is connected to, by whatever way: see `allow_net`.
+    /// judged before it is connected to, by whatever way: see
+    /// `allow_net_for_others`.
     pub fn origin(&self) -> &Origin {
         &self.lent_origin
     }
