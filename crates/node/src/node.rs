@@ -182,6 +182,8 @@ impl Node {
         });
         let node = Self(inner);
         node.tasks.spawn(serve::serve(node.clone()));
+        let own = node.clone();
+        node.spawn(async move { own.keep_using().await });
         if let Some(door) = door {
             let opened = HttpDoor::open(door, Arc::new(node.clone())).await;
             match opened {
@@ -206,12 +208,26 @@ impl Node {
         self.relay_wire.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
-        if let Some(used) = self.exit.used_since_start() {
-            let node = self.clone();
-            let kept = move || node.store.set(EXIT_USED, &cbor::to_vec(&used));
-            if let Err(error) = blocking(kept).await {
-                debug!(%error, "what the exit used was not kept");
-            }
+        self.keep_used().await;
+    }
+
+    /// Keeps what the exit used, again and again: a crash must not bring the day's bytes back.
+    async fn keep_using(&self) {
+        loop {
+            self.exit.time_to_keep().await;
+            self.keep_used().await;
+        }
+    }
+
+    async fn keep_used(&self) {
+        let Some(used) = self.exit.news() else { return };
+        let node = self.clone();
+        let kept = move || node.store.set(EXIT_USED, &cbor::to_vec(&used));
+        // The node's own, so that its end waits for it.
+        match self.spawn_blocking(kept).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "what the exit used was not kept"),
+            Err(error) => debug!(%error, "what the exit used was not kept"),
         }
     }
 
