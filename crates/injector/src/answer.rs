@@ -233,6 +233,15 @@ async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
 struct Sealed {
     stream: Stream,
     cipher: ChunkCipher,
+    whole: bool,
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.stream.cut();
+        }
+    }
 }
 
 impl Sealed {
@@ -241,7 +250,7 @@ impl Sealed {
         let mut first = Answer::Open.to_frame();
         first.extend_from_slice(&nonce);
         write(&mut stream, &first).await?;
-        Ok(Self { stream, cipher: key.cipher(&nonce) })
+        Ok(Self { stream, cipher: key.cipher(&nonce), whole: false })
     }
 
     async fn part(&mut self, part: &Part<'_>) -> Result<(), Failure> {
@@ -261,6 +270,7 @@ impl Sealed {
         let sealed = frame(&self.cipher.seal(part, true));
         write(&mut self.stream, &sealed).await?;
         let _ = self.stream.send.finish();
+        self.whole = true;
         Ok(())
     }
 

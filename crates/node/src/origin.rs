@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use busel_net::dial::{Dialer, of_io};
 use busel_proto::failure::Failure;
+use busel_proto::network::Reach;
 use busel_proto::page::{HostName, PageUrl};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
@@ -55,6 +56,8 @@ pub struct Own {
     pub names: Arc<Names>,
     /// Opens connections.
     pub dialer: Dialer,
+    /// Where to.
+    pub reach: Arc<Reach>,
     /// Whether somebody else says where to. Then each address is judged before it is connected to,
     /// so that the name can't be left to an upstream proxy.
     pub for_others: bool,
@@ -73,7 +76,7 @@ impl Own {
             }
             return self.dialer.dial_name(host.as_str(), port).await;
         }
-        let addrs: Vec<SocketAddr> = self.names.resolve(host, port).await?;
+        let addrs: Vec<SocketAddr> = self.names.resolve(host, port, &self.reach).await?;
         self.dialer.dial_any(&addrs).await
     }
 }

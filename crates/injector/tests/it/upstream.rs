@@ -77,7 +77,7 @@ async fn the_name_of_a_relay_is_looked_up_by_the_proxy() {
 fn behind(socks: &Socks, dns: Vec<Resolver>) -> impl FnOnce(&mut Config) {
     let upstream = socks.addr;
     move |config| {
-        config.allow_net.clear();
+        config.allow_net_for_others.clear();
         config.connect_to.clear();
         config.upstream = Some(upstream);
         config.dns = dns;
@@ -137,7 +137,7 @@ async fn for_others_an_encrypted_resolver_is_asked_through_the_proxy_and_its_ans
     let change = |config: &mut Config| {
         set_up(config);
         dns.believed_by(config);
-        config.allow_net = vec!["127.0.0.2/32".into()];
+        config.allow_net_for_others = vec!["127.0.0.2/32".into()];
     };
     let world = World::with(change, any_host).await;
     let allowed = Server::start_at(&world, Act::Reset, ([127, 0, 0, 2], 0).into()).await;

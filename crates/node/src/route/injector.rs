@@ -210,11 +210,13 @@ impl Sealed {
         key: ResponseKey,
     ) -> Result<Self, Failure> {
         let opened = node.endpoint.open(&injector.peer).await;
-        let mut stream = opened.map_err(|_| Failure::Unreachable)?;
+        let mut stream = opened?;
         let ask = Ask::Inject { envelope }.to_frame();
-        stream.send.write_all(&ask).await.map_err(|_| Failure::CutOff)?;
+        let asked = stream.send.write_all(&ask).await;
+        asked.map_err(|_| stream.why(Failure::CutOff))?;
         let _ = stream.send.finish();
-        let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(|_| Failure::CutOff)?;
+        let body = frame::read(&mut stream.recv, MAX_FRAME).await;
+        let body = body.map_err(|_| stream.why(Failure::CutOff))?;
         match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
             Answer::Open => {}
             Answer::Declined { failure } => return Err(Failure::declined(&failure)),

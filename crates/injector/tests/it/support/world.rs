@@ -92,7 +92,9 @@ impl World {
         .unwrap();
         let mut config = base(dir.path().join("injector"), &ca, origin.addr);
         config.exposure = Exposure::Open;
+        // What its owner may is not what others may.
         config.allow_net = vec!["127.0.0.0/8".into()];
+        config.allow_net_for_others = vec!["127.0.0.0/8".into()];
         config.exit = Exit::Web;
         change_node(&mut config);
         let injector_node = Node::start(config).await.unwrap();
