@@ -25,6 +25,9 @@ use crate::{Inner, lock};
 
 /// An asker that takes no bytes for this long is dropped.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// A place for a fetch is waited for this long, looking so often.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+const PLACE_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes read from the store at once.
 const PIECE: u64 = 256 * 1024;
 
@@ -107,7 +110,7 @@ async fn respond(
     if let Some((snapshot, reader)) = stored(inner, &wanted, request.new).await {
         return send_stored(out, snapshot, reader, request).await;
     }
-    let mut flight = match fly(inner, from, wanted) {
+    let mut flight = match fly(inner, from, &wanted).await {
         Ok(flight) => flight,
         Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
@@ -134,8 +137,21 @@ async fn respond(
     }
 }
 
-/// The fetch of this page that is under way, or a new one, which `client` has begun.
-fn fly(inner: &Arc<Inner>, client: PeerId, wanted: Wanted) -> Result<InFlight, Failure> {
+/// The fetch of this page that is under way, or a new one, which `client` has begun. A client whose
+/// earlier pages are being stored still is not told at once that it has too many.
+async fn fly(inner: &Arc<Inner>, client: PeerId, wanted: &Wanted) -> Result<InFlight, Failure> {
+    let until = Instant::now() + PLACE_WAIT;
+    loop {
+        match try_fly(inner, client, wanted) {
+            Err(Failure::Busy(_)) if Instant::now() < until => {
+                tokio::time::sleep(PLACE_PAUSE).await;
+            }
+            flown => return flown,
+        }
+    }
+}
+
+fn try_fly(inner: &Arc<Inner>, client: PeerId, wanted: &Wanted) -> Result<InFlight, Failure> {
     let mut inflight = lock(&inner.inflight);
     let key = wanted.key();
     if let Some(flight) = inflight.get(&key) {
@@ -145,7 +161,7 @@ fn fly(inner: &Arc<Inner>, client: PeerId, wanted: Wanted) -> Result<InFlight, F
         return Err(Failure::NotCertified);
     }
     let place = inner.limits.fetch(client)?;
-    let flight = InFlight::start(inner, wanted, place);
+    let flight = InFlight::start(inner, wanted.clone(), place);
     inflight.insert(key, flight.clone());
     Ok(flight)
 }
