@@ -61,6 +61,7 @@ fn config(world: &World, name: &str, change: impl FnOnce(&mut Config)) -> Result
         dns: vec![Dns::Plain(SocketAddr::from(([127, 0, 0, 1], 9)))],
         connect_to: vec![to(PUBLIC), to(PRIVATE)],
         allow_net: vec!["127.0.0.0/8".into()],
+        allow_net_for_others: vec!["127.0.0.0/8".into()],
         ..Config::default()
     };
     change(&mut config);

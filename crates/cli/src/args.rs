@@ -108,6 +108,9 @@ pub(crate) struct NodeFlags {
     /// Allow connections to this network beside the public internet, e.g. 10.0.0.0/8
     #[arg(long, value_name = "NET")]
     pub(crate) allow_net: Vec<String>,
+    /// Allow others to connect to this network through this node; an injector's --allow-net does, too
+    #[arg(long, value_name = "NET")]
+    pub(crate) allow_net_for_others: Vec<String>,
     /// Trust the authorities in this PEM file for sites, beside the built-in ones
     #[arg(long, value_name = "FILE")]
     pub(crate) extra_ca: Vec<PathBuf>,

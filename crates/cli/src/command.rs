@@ -88,6 +88,7 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     config.direct &= !flags.no_direct;
     config.connect_to.extend(flags.connect_to.iter().cloned());
     config.allow_net.extend(flags.allow_net.iter().cloned());
+    config.allow_net_for_others.extend(flags.allow_net_for_others.iter().cloned());
     config.extra_ca.extend(flags.extra_ca.iter().cloned());
     config.sites.extend(flags.site.iter().map(|hosts| SiteConfig {
         hosts: hosts.to_string(),

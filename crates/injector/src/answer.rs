@@ -25,6 +25,9 @@ use crate::{Inner, lock};
 
 /// An asker that takes no bytes for this long is dropped.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// A place for a fetch is waited for this long, looking so often.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+const PLACE_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes read from the store at once.
 const PIECE: u64 = 256 * 1024;
 
@@ -57,12 +60,20 @@ async fn try_answer(
         Ok(()) => {}
         Err(SealError::Clock(_)) => return out.last(&Part::Clock(now)).await,
         Err(error) => {
-            return out.last(&Part::Declined(Failure::Protocol(error.to_string()))).await;
+            return out.last(&Part::Declined(refusal(&error))).await;
         }
     }
     match wanted(&inner, &request) {
         Ok(wanted) => respond(&inner, from, &request, wanted, out).await,
         Err(failure) => out.last(&Part::Declined(failure)).await,
+    }
+}
+
+/// What is wrong with a request that was opened.
+fn refusal(error: &SealError) -> Failure {
+    match error {
+        SealError::Overloaded => Failure::Busy(error.to_string()),
+        _ => Failure::Protocol(error.to_string()),
     }
 }
 
@@ -99,7 +110,7 @@ async fn respond(
     if let Some((snapshot, reader)) = stored(inner, &wanted, request.new).await {
         return send_stored(out, snapshot, reader, request).await;
     }
-    let mut flight = match fly(inner, from, wanted) {
+    let mut flight = match fly(inner, from, &wanted).await {
         Ok(flight) => flight,
         Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
@@ -126,8 +137,21 @@ async fn respond(
     }
 }
 
-/// The fetch of this page that is under way, or a new one, which `client` has begun.
-fn fly(inner: &Arc<Inner>, client: PeerId, wanted: Wanted) -> Result<InFlight, Failure> {
+/// The fetch of this page that is under way, or a new one, which `client` has begun. A client whose
+/// earlier pages are being stored still is not told at once that it has too many.
+async fn fly(inner: &Arc<Inner>, client: PeerId, wanted: &Wanted) -> Result<InFlight, Failure> {
+    let until = Instant::now() + PLACE_WAIT;
+    loop {
+        match try_fly(inner, client, wanted) {
+            Err(Failure::Busy(_)) if Instant::now() < until => {
+                tokio::time::sleep(PLACE_PAUSE).await;
+            }
+            flown => return flown,
+        }
+    }
+}
+
+fn try_fly(inner: &Arc<Inner>, client: PeerId, wanted: &Wanted) -> Result<InFlight, Failure> {
     let mut inflight = lock(&inner.inflight);
     let key = wanted.key();
     if let Some(flight) = inflight.get(&key) {
@@ -137,7 +161,7 @@ fn fly(inner: &Arc<Inner>, client: PeerId, wanted: Wanted) -> Result<InFlight, F
         return Err(Failure::NotCertified);
     }
     let place = inner.limits.fetch(client)?;
-    let flight = InFlight::start(inner, wanted, place);
+    let flight = InFlight::start(inner, wanted.clone(), place);
     inflight.insert(key, flight.clone());
     Ok(flight)
 }
@@ -225,6 +249,15 @@ async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
 struct Sealed {
     stream: Stream,
     cipher: ChunkCipher,
+    whole: bool,
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.stream.cut();
+        }
+    }
 }
 
 impl Sealed {
@@ -233,7 +266,7 @@ impl Sealed {
         let mut first = Answer::Open.to_frame();
         first.extend_from_slice(&nonce);
         write(&mut stream, &first).await?;
-        Ok(Self { stream, cipher: key.cipher(&nonce) })
+        Ok(Self { stream, cipher: key.cipher(&nonce), whole: false })
     }
 
     async fn part(&mut self, part: &Part<'_>) -> Result<(), Failure> {
@@ -253,10 +286,22 @@ impl Sealed {
         let sealed = frame(&self.cipher.seal(part, true));
         write(&mut self.stream, &sealed).await?;
         let _ = self.stream.send.finish();
+        self.whole = true;
         Ok(())
     }
 
     async fn end(self) -> Result<(), Failure> {
         self.last(&Part::Data(&[])).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_requests_are_no_fault_of_the_protocol() {
+        assert!(matches!(refusal(&SealError::Overloaded), Failure::Busy(_)));
+        assert!(matches!(refusal(&SealError::Replayed), Failure::Protocol(_)));
     }
 }

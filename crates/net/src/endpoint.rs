@@ -6,20 +6,21 @@
 //! ways, for all exchanges.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
 use busel_proto::invite::RelayTicket;
 use busel_proto::message::ALPN;
 use futures_util::future::BoxFuture;
 use iroh::dns::{DnsError, DnsResolver, Resolver};
 use iroh::endpoint::{
-    NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, presets,
+    ConnectionError, NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream,
+    SendStream, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, Watcher};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -38,9 +39,13 @@ const MAX_PEERS: usize = 4096;
 const MAX_STREAMS: u32 = 256;
 /// New connections waiting to be taken by the node.
 const ACCEPT_QUEUE: usize = 64;
-/// Handshakes of others under way at once. What comes beyond is not answered, so that whoever means
-/// it sends its first packet again in a moment, and nobody learns that somebody is here.
-const MAX_HANDSHAKES: usize = 64;
+/// Handshakes of others under way at once. For one beyond, the oldest is given up: who means it is
+/// done in some round trips, so that only very many a second get in its way.
+const MAX_HANDSHAKES: usize = 1024;
+/// Says why a connection was closed: no place for it.
+const BUSY: u32 = 1;
+/// Says that a stream was given up in the middle.
+const CUT: u32 = 1;
 
 /// Why there is no endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -62,12 +67,36 @@ pub enum OpenError {
     /// The peer did not answer.
     #[error("the node did not answer: {0}")]
     Unreachable(String),
+    /// It has no place for this connection now.
+    #[error("the node does no more at once for others")]
+    Busy,
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Busy => Self::Busy(error.to_string()),
+            OpenError::NoWay | OpenError::Unreachable(_) => Self::Unreachable,
+        }
+    }
 }
 
 /// A connection to a peer, either side's.
 #[derive(Debug, Clone)]
 pub struct Connection {
     inner: iroh::endpoint::Connection,
+    /// Whether we made it.
+    ours: bool,
+    streams: Arc<Mutex<Streams>>,
+}
+
+/// What is under way on a connection.
+#[derive(Debug)]
+struct Streams {
+    /// Streams, either side's.
+    open: usize,
+    /// When the last one ended.
+    since: Instant,
 }
 
 /// A stream of bytes both ways.
@@ -77,9 +106,69 @@ pub struct Stream {
     pub send: SendStream,
     /// What comes.
     pub recv: RecvStream,
+    line: UnderWay,
+}
+
+/// That a stream is under way on a connection, until it is dropped.
+#[derive(Debug)]
+struct UnderWay(Connection);
+
+impl Stream {
+    fn new(connection: &Connection, (send, recv): (SendStream, RecvStream)) -> Self {
+        lock(&connection.streams).open += 1;
+        Self { send, recv, line: UnderWay(connection.clone()) }
+    }
+
+    /// Gives up in the middle, so that the other side sees it: a stream that is only dropped looks
+    /// finished.
+    pub fn cut(&mut self) {
+        // What has ended already needs no word.
+        let _ = self.send.reset(CUT.into());
+        let _ = self.recv.stop(CUT.into());
+    }
+
+    /// Why this stream broke: the other side had no place for the connection, or else `otherwise`.
+    pub fn why(&self, otherwise: Failure) -> Failure {
+        if self.line.0.was_refused() { OpenError::Busy.into() } else { otherwise }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut streams = lock(&self.0.streams);
+        streams.open = streams.open.saturating_sub(1);
+        streams.since = Instant::now();
+    }
 }
 
 impl Connection {
+    fn new(inner: iroh::endpoint::Connection, ours: bool) -> Self {
+        let streams = Streams { open: 0, since: Instant::now() };
+        Self { inner, ours, streams: Arc::new(Mutex::new(streams)) }
+    }
+
+    /// Since when it has had no stream; `None` while one is under way, either side's.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let streams = lock(&self.streams);
+        (streams.open == 0).then_some(streams.since)
+    }
+
+    /// Whether this side made it.
+    pub fn is_ours(&self) -> bool {
+        self.ours
+    }
+
+    /// Closes it, and tells the other side that there is no place for it.
+    pub fn refuse(&self) {
+        self.inner.close(BUSY.into(), b"busy");
+    }
+
+    /// Whether the other side had no place for it.
+    fn was_refused(&self) -> bool {
+        let reason = self.inner.close_reason();
+        matches!(reason, Some(ConnectionError::ApplicationClosed(c)) if c.error_code == BUSY.into())
+    }
+
     /// Who is at the other end, proven by its key.
     pub fn peer(&self) -> PeerId {
         PeerId(*self.inner.remote_id().as_bytes())
@@ -88,14 +177,16 @@ impl Connection {
     /// Opens a stream.
     pub async fn open(&self) -> Result<Stream, OpenError> {
         let opened = self.inner.open_bi().await;
-        let (send, recv) = opened.map_err(|e| OpenError::Unreachable(e.to_string()))?;
-        Ok(Stream { send, recv })
+        match opened {
+            Ok(opened) => Ok(Stream::new(self, opened)),
+            Err(_) if self.was_refused() => Err(OpenError::Busy),
+            Err(error) => Err(OpenError::Unreachable(error.to_string())),
+        }
     }
 
     /// The next stream that the peer opens; `None` once the connection is closed.
     pub async fn accept(&self) -> Option<Stream> {
-        let (send, recv) = self.inner.accept_bi().await.ok()?;
-        Some(Stream { send, recv })
+        Some(Stream::new(self, self.inner.accept_bi().await.ok()?))
     }
 
     fn is_open(&self) -> bool {
@@ -119,9 +210,7 @@ struct Inner {
     failures: Mutex<HashMap<PeerId, (u32, Instant)>>,
     queue: mpsc::Sender<Connection>,
     incoming: AsyncMutex<mpsc::Receiver<Connection>>,
-    handshakes: Arc<Semaphore>,
-    /// Handshakes for which there was no place.
-    ignored: AtomicU64,
+    handshakes: Mutex<Handshakes>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -166,8 +255,7 @@ impl Endpoint {
             failures: Mutex::default(),
             queue,
             incoming: AsyncMutex::new(incoming),
-            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
-            ignored: AtomicU64::new(0),
+            handshakes: Mutex::new(Handshakes::new(MAX_HANDSHAKES)),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -280,11 +368,6 @@ impl Endpoint {
         }
     }
 
-    /// How many packets that would begin a handshake were not answered, for want of a place.
-    pub fn ignored(&self) -> u64 {
-        self.0.ignored.load(Ordering::Relaxed)
-    }
-
     /// Closes all connections and waits until the peers were told.
     pub async fn close(&self) {
         self.0.stop.cancel();
@@ -307,7 +390,7 @@ impl Endpoint {
         let addr = EndpointAddr::from_parts(id, addrs);
         let connecting = self.0.endpoint.connect(addr, ALPN);
         let result = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
-            Ok(Ok(inner)) => Ok(Connection { inner }),
+            Ok(Ok(inner)) => Ok(Connection::new(inner, true)),
             Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
             Err(_) => Err(OpenError::Unreachable("no answer in time".into())),
         };
@@ -355,38 +438,74 @@ impl Inner {
         *failed = (failed.0 + 1, Instant::now());
     }
 
-    async fn accept_all(&self) {
+    async fn hand_over(&self, connection: Connection) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            // A node that is stopping takes none any more.
+            _ = self.queue.send(connection) => {}
+        }
+    }
+
+    async fn accept_all(self: Arc<Self>) {
         loop {
             let incoming = tokio::select! {
                 () = self.stop.cancelled() => return,
                 incoming = self.endpoint.accept() => incoming,
             };
             let Some(incoming) = incoming else { return };
-            let Ok(place) = self.handshakes.clone().try_acquire_owned() else {
-                self.ignored.fetch_add(1, Ordering::Relaxed);
-                incoming.ignore();
-                continue;
-            };
-            let (queue, stop) = (self.queue.clone(), self.stop.clone());
+            let stop = self.stop.child_token();
+            let number = lock(&self.handshakes).begin(stop.clone());
+            let this = self.clone();
             self.tasks.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = shake_hands(incoming, &queue) => {}
+                let shaken = tokio::select! {
+                    () = stop.cancelled() => None,
+                    shaken = shake_hands(incoming) => shaken,
+                };
+                lock(&this.handshakes).end(number);
+                if let Some(connection) = shaken {
+                    this.hand_over(connection).await;
                 }
-                drop(place);
             });
         }
     }
 }
 
-async fn shake_hands(incoming: iroh::endpoint::Incoming, queue: &mpsc::Sender<Connection>) {
+async fn shake_hands(incoming: iroh::endpoint::Incoming) -> Option<Connection> {
     match tokio::time::timeout(CONNECT_LIMIT, incoming).await {
-        Ok(Ok(inner)) => {
-            // A node that is stopping takes none any more.
-            let _ = queue.send(Connection { inner }).await;
-        }
+        Ok(Ok(inner)) => return Some(Connection::new(inner, false)),
         Ok(Err(error)) => debug!(%error, "a handshake failed"),
         Err(_) => debug!("a handshake took too long"),
+    }
+    None
+}
+
+/// Handshakes under way, in the order in which they began.
+#[derive(Debug)]
+struct Handshakes {
+    most: usize,
+    begun: u64,
+    under_way: BTreeMap<u64, CancellationToken>,
+}
+
+impl Handshakes {
+    fn new(most: usize) -> Self {
+        Self { most, begun: 0, under_way: BTreeMap::new() }
+    }
+
+    /// Notes one that `stop` gives up; if that is one too many, the oldest is given up.
+    fn begin(&mut self, stop: CancellationToken) -> u64 {
+        self.begun += 1;
+        self.under_way.insert(self.begun, stop);
+        if self.under_way.len() > self.most
+            && let Some((_, oldest)) = self.under_way.pop_first()
+        {
+            oldest.cancel();
+        }
+        self.begun
+    }
+
+    fn end(&mut self, number: u64) {
+        self.under_way.remove(&number);
     }
 }
 
@@ -425,4 +544,24 @@ fn refuse<T: Send + 'static>() -> Lookup<T> {
         let nothing: iroh::dns::BoxIter<T> = Box::new(std::iter::empty());
         Ok(nothing)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_a_handshake_too_many_the_oldest_is_given_up() {
+        let mut handshakes = Handshakes::new(2);
+        let stops: Vec<_> = (0..4).map(|_| CancellationToken::new()).collect();
+        let first = handshakes.begin(stops[0].clone());
+        handshakes.begin(stops[1].clone());
+        handshakes.end(first);
+        handshakes.begin(stops[2].clone());
+        assert!(stops.iter().all(|stop| !stop.is_cancelled()), "there was a place");
+        handshakes.begin(stops[3].clone());
+        let given_up: Vec<_> = stops.iter().map(CancellationToken::is_cancelled).collect();
+        assert_eq!(given_up, [false, true, false, false]);
+        assert_eq!(handshakes.under_way.len(), 2);
+    }
 }

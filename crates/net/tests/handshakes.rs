@@ -1,5 +1,4 @@
-//! Who begins many handshakes and ends none does not fill the endpoint: only so many are under way,
-//! the rest is not answered, and afterwards it serves on.
+//! Who begins many handshakes and ends none does not fill the endpoint: others connect meanwhile.
 #![allow(clippy::unwrap_used, reason = "a test may die")]
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -40,7 +39,7 @@ async fn one_way(to: SocketAddr, tasks: &mut JoinSet<()>) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handshakes_that_never_end_are_bounded_and_others_connect_afterwards() {
+async fn others_connect_while_many_handshakes_never_end() {
     let server = endpoint().await;
     let addr = *server.local_addrs().iter().find(|addr| addr.is_ipv4()).unwrap();
     let mut tasks = JoinSet::new();
@@ -55,30 +54,16 @@ async fn handshakes_that_never_end_are_bounded_and_others_connect_afterwards() {
             let _ = flood.open(&anyone).await;
         });
     }
-    let mut waited = 0;
-    while server.ignored() == 0 {
-        assert!(waited < 200, "all of them are under way at once");
-        waited += 1;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    tasks.shutdown().await;
-    flood.close().await;
-
+    // All of them have begun, and none is given up yet.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let honest = endpoint().await;
     honest.learn(contact(server.id(), addr)).await;
-    let mut last = None;
-    for _ in 0..200 {
-        match honest.open(&server.id()).await {
-            Ok(_) => {
-                honest.close().await;
-                server.close().await;
-                return;
-            }
-            Err(error) => last = Some(error),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("nobody is served any more: {last:?}");
+    honest.open(&server.id()).await.expect("one try is enough");
+    assert!(tasks.try_join_next().is_none(), "the flood is under way");
+    tasks.shutdown().await;
+    flood.close().await;
+    honest.close().await;
+    server.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

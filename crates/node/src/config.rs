@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use busel_proto::network::NetRange;
+use busel_proto::network::{NetRange, Reach};
 use busel_proto::page::{HostName, HostPattern};
 use busel_proto::sites::{QueryRule, Site};
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,10 @@ pub struct Config {
     pub extra_ca: Vec<PathBuf>,
     /// Fixed destinations for some hosts, as curl's `--connect-to`.
     pub connect_to: Vec<ConnectTo>,
-    /// Networks beside the public internet that may be connected to.
+    /// Networks beside the public internet that its owner may connect to.
     pub allow_net: Vec<String>,
+    /// Networks beside the public internet that others may connect to through this node.
+    pub allow_net_for_others: Vec<String>,
     /// Listen for plain QUIC here: for tests and trusted networks only.
     pub plain_wire: Option<SocketAddr>,
     /// Who may tunnel through this node, and where to.
@@ -200,6 +202,7 @@ impl Default for Config {
             extra_ca: Vec::new(),
             connect_to: Vec::new(),
             allow_net: Vec::new(),
+            allow_net_for_others: Vec::new(),
             plain_wire: None,
             exit: Exit::Off,
             exit_quota: ExitQuota::Bytes(10 << 30),
@@ -215,6 +218,7 @@ impl Config {
             return Err(ConfigError::Version(self.version));
         }
         self.reach()?;
+        self.reach_for_others()?;
         self.site_list()?;
         if self.http_credentials.as_ref().is_some_and(|given| !given.are_sound()) {
             let why = "write USER:PASSWORD, without control characters".into();
@@ -227,13 +231,14 @@ impl Config {
         Ok(())
     }
 
-    /// The networks that may be connected to.
-    pub fn reach(&self) -> Result<busel_proto::network::Reach, ConfigError> {
-        let parse = |text: &String| text.parse::<NetRange>();
-        let allowed: Result<_, _> = self.allow_net.iter().map(parse).collect();
-        let allowed =
-            allowed.map_err(|e| ConfigError::Value { key: "allow-net", why: e.to_string() })?;
-        Ok(busel_proto::network::Reach { allowed })
+    /// The networks that its owner may connect to.
+    pub fn reach(&self) -> Result<Reach, ConfigError> {
+        reach("allow-net", &self.allow_net)
+    }
+
+    /// The networks that others may connect to through it.
+    pub fn reach_for_others(&self) -> Result<Reach, ConfigError> {
+        reach("allow-net-for-others", &self.allow_net_for_others)
     }
 
     /// The configured part of the site list.
@@ -252,6 +257,12 @@ impl Config {
             })
             .collect()
     }
+}
+
+fn reach(key: &'static str, nets: &[String]) -> Result<Reach, ConfigError> {
+    let allowed: Result<_, _> = nets.iter().map(|text| text.parse::<NetRange>()).collect();
+    let allowed = allowed.map_err(|e| ConfigError::Value { key, why: e.to_string() })?;
+    Ok(Reach { allowed })
 }
 
 impl TryFrom<String> for Dns {
@@ -325,6 +336,9 @@ mod tests {
     fn nonsense_is_refused_by_name() {
         let config = Config { allow_net: vec!["10.0.0.0/40".into()], ..Config::default() };
         assert!(config.check().unwrap_err().to_string().starts_with("allow-net: "));
+        let config = Config { allow_net_for_others: vec!["lan".into()], ..Config::default() };
+        let said = config.check().unwrap_err().to_string();
+        assert!(said.starts_with("allow-net-for-others: "), "{said}");
         let config = Config { version: 9, ..Config::default() };
         assert!(matches!(config.check(), Err(ConfigError::Version(9))));
         for bad in ["", "user", "user:", ":password", "user:pass\nword"] {

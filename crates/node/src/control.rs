@@ -299,8 +299,11 @@ fn make_invite(node: &Node) -> Invite {
     };
     let view = node.joined().view();
     let contacts = node.endpoint().contacts();
-    let mut peers = Vec::new();
+    let mut peers = Vec::<PeerTicket>::new();
     for injector in &view.injectors {
+        if peers.iter().any(|peer| peer.peer == injector.peer) {
+            continue;
+        }
         let contact = contacts.iter().find(|contact| contact.peer == injector.peer);
         peers.extend(contact.map(|contact| PeerTicket {
             peer: contact.peer,
@@ -313,6 +316,7 @@ fn make_invite(node: &Node) -> Invite {
         let relay = relay_of(home.as_ref());
         let addrs: Vec<_> = node.plain_addrs().iter().map(ToString::to_string).collect();
         if relay.is_some() || !addrs.is_empty() {
+            peers.retain(|peer| peer.peer != node.id());
             peers.push(PeerTicket { peer: node.id(), relay, addrs });
         }
     }
@@ -321,14 +325,16 @@ fn make_invite(node: &Node) -> Invite {
     for root in &mut invite.roots {
         root.hosts.retain(|hosts| !hosts.is_wide());
     }
+    let own = node.own_ticket();
     invite.injectors = view
         .injectors
         .iter()
+        .filter(|injector| own.as_ref().is_none_or(|own| own.peer != injector.peer))
         .map(|injector| busel_proto::invite::InjectorTicket {
             peer: injector.peer,
             cert: injector.cert.signed().clone(),
         })
-        .chain(node.own_ticket())
+        .chain(own.clone())
         .collect();
     // What its owner lists for himself alone is nothing to invite others to.
     invite.sites = view.sites.iter().filter(|site| !site.hosts.is_wide()).cloned().collect();

@@ -16,6 +16,7 @@ use busel_proto::message::Answer;
 use busel_proto::page::HostName;
 use busel_proto::time::UnixTime;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
 use tokio::time::{error::Elapsed, sleep, timeout};
 use tracing::debug;
 
@@ -32,6 +33,9 @@ const MAX_PEER_TUNNELS: usize = 64;
 /// A connection on which nothing moved for this long, either way, is closed, at the latest after
 /// twice as long.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
+/// What was used is kept so often, and whenever so many bytes were: a crash gives no more back.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
+const KEEP_BYTES: u64 = 16 << 20;
 /// Bytes copied at once, each way.
 const COPY: usize = 64 * 1024;
 
@@ -40,29 +44,55 @@ const COPY: usize = 64 * 1024;
 pub(crate) struct OwnExit {
     places: Places,
     budget: Mutex<DayBudget>,
-    /// What was used before this start.
-    before: Used,
+    /// What was used when that was last kept.
+    kept: Mutex<Used>,
+    /// Told when much was used since, or all.
+    much: Notify,
 }
 
 impl OwnExit {
     /// An exit that moves `quota` bytes a day, of which `used` was used.
     pub(crate) fn new(quota: Option<u64>, used: Used) -> Self {
         let budget = Mutex::new(DayBudget::new(quota, used));
-        Self { places: Places::new(MAX_TUNNELS, MAX_PEER_TUNNELS), budget, before: used }
+        let places = Places::new(MAX_TUNNELS, MAX_PEER_TUNNELS);
+        Self { places, budget, kept: Mutex::new(used), much: Notify::new() }
     }
 
     /// What was used, if that is news to be kept.
-    pub(crate) fn used_since_start(&self) -> Option<Used> {
-        Some(self.budget().used()).filter(|used| *used != self.before)
+    pub(crate) fn news(&self) -> Option<Used> {
+        let used = self.budget().used();
+        let mut kept = lock(&self.kept);
+        (*kept != used).then(|| {
+            *kept = used;
+            used
+        })
+    }
+
+    /// Returns when it is time to keep what was used: after a while, or after many bytes.
+    pub(crate) async fn time_to_keep(&self) {
+        let _ = timeout(KEEP_EVERY, self.much.notified()).await;
     }
 
     fn budget(&self) -> std::sync::MutexGuard<'_, DayBudget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.budget)
     }
 
     fn pay(&self, bytes: usize, now: UnixTime) -> Result<(), UsedUp> {
-        self.budget().take(bytes as u64, now)
+        let (paid, used) = {
+            let mut budget = self.budget();
+            (budget.take(bytes as u64, now), budget.used())
+        };
+        let kept = *lock(&self.kept);
+        let much = used.day != kept.day || used.bytes - kept.bytes.min(used.bytes) >= KEEP_BYTES;
+        if paid.is_err() || much {
+            self.much.notify_one();
+        }
+        paid
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Connects `peer` to `host`, if its owner lets others, and carries bytes until either end is done.
@@ -79,7 +109,13 @@ pub(crate) async fn serve(
     };
     serve::write(&mut stream, &Answer::Open.to_frame()).await?;
     let pay = |bytes| node.exit.pay(bytes, clock::now());
-    match carry(StreamIo(stream), server, &pay).await {
+    let mut client = StreamIo(stream);
+    let carried = carry(&mut client, server, &pay).await;
+    if carried.is_err() {
+        // What is cut must not look whole: an answer may have no length but its end.
+        client.0.cut();
+    }
+    match carried {
         // How it ends is between the two ends.
         Ok(()) | Err(End::Broken) => Ok(()),
         Err(End::Stuck | End::Idle) => Err(Failure::Stalled),

@@ -115,8 +115,10 @@ impl Joined {
         const MAX: usize = 64 * 1024;
         let mut state = State { heeded: Heeded::load(&store)?, ..State::default() };
         for (_, bytes) in store.settings_with(INVITES)? {
-            // One that an older version wrote and this one can't read is left where it is.
-            state.invites.extend(cbor::from_slice::<Kept>(&bytes, MAX).ok());
+            // One that an older version wrote and this one can't read, or would not join, is left
+            // where it is.
+            let kept = cbor::from_slice::<Kept>(&bytes, MAX).ok();
+            state.invites.extend(kept.filter(|kept| kept.invite.check().is_ok()));
         }
         state.invites.sort_by_key(|kept| kept.place);
         for (_, bytes) in store.settings_with(CERTIFICATES)? {
@@ -205,6 +207,11 @@ impl Joined {
         if !self.is_news(cert) {
             return Ok(false);
         }
+        // Another task may have taken a newer one since.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_news(cert) {
+            return Ok(false);
+        }
         self.store.set(&format!("{CERTIFICATES}{}", cert.subkey), &cert.signed().to_bytes())?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.renewed.insert(cert.subkey, cert.clone());
@@ -242,11 +249,11 @@ impl State {
         self.view = Arc::new(view);
     }
 
-    /// The injectors of roots that are trusted. Certificates are public, and which node works under
-    /// one is the invite's word: an unconfirmed invite may renew a certificate, not put another node
-    /// under it.
+    /// The injectors of roots that are trusted, each once, however many invites name it. Certificates
+    /// are public, and which node works under one is the invite's word: an unconfirmed invite may
+    /// renew a certificate, not put another node under it.
     fn injectors(&self, trust: &TrustSet) -> Vec<Injector> {
-        let (mut injectors, mut confirmed) = (Vec::new(), BTreeSet::new());
+        let (mut injectors, mut confirmed) = (Vec::<Injector>::new(), BTreeSet::new());
         let (firm, weak): (Vec<_>, Vec<_>) = self.invites.iter().partition(|kept| kept.trusted);
         for Kept { invite, trusted, .. } in firm.into_iter().chain(weak) {
             for ticket in &invite.injectors {
@@ -259,10 +266,23 @@ impl State {
                 let newer = self.renewed.get(&cert.subkey);
                 let newer = newer.filter(|new| new.root == cert.root && new.epoch > cert.epoch);
                 let cert = newer.cloned().unwrap_or(cert);
-                injectors.push(Injector { peer: ticket.peer, cert });
+                let injector = Injector { peer: ticket.peer, cert };
+                match injectors.iter_mut().find(|known| known.is_same(&injector)) {
+                    Some(known) if known.cert.epoch < injector.cert.epoch => *known = injector,
+                    Some(_) => {}
+                    None => injectors.push(injector),
+                }
             }
         }
         injectors
+    }
+}
+
+impl Injector {
+    /// Whether it is the same node with the same subkey of the same root: asked once, not twice.
+    fn is_same(&self, other: &Self) -> bool {
+        let key = |injector: &Self| (injector.peer, injector.cert.root, injector.cert.subkey);
+        key(self) == key(other)
     }
 }
 

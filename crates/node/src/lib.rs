@@ -20,6 +20,7 @@
 pub mod clock;
 pub mod config;
 pub mod control;
+mod crowd;
 mod decode;
 pub mod doctor;
 pub mod door;

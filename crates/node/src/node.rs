@@ -146,15 +146,16 @@ impl Node {
         let exit = OwnExit::new(config.exit_quota.limit(), exit_used(&store)?);
         let identity = identity(&store, config.exposure)?;
         let roots = origin::roots(&config.extra_ca)?;
-        let reach = config.reach()?;
+        let (reach, lent_reach) = (config.reach()?, config.reach_for_others()?);
         let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
         let door = config.http.map(|listen| door_config(&config, listen));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
             let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
-            let names = Names::new(&config, reach, guarded, &roots, &dialer);
-            let own = Own { names: Arc::new(names), dialer, for_others: false };
-            let lent = Own { for_others: true, ..own.clone() };
+            let names = Names::new(&config, guarded, &roots, &dialer);
+            let (names, reach) = (Arc::new(names), Arc::new(reach));
+            let own = Own { names, dialer, reach, for_others: false };
+            let lent = Own { reach: Arc::new(lent_reach), for_others: true, ..own.clone() };
             Inner {
                 direct: Origin::new(Arc::new(own.clone()), roots.clone()),
                 lent_origin: Origin::new(Arc::new(lent.clone()), roots.clone()),
@@ -181,6 +182,8 @@ impl Node {
         });
         let node = Self(inner);
         node.tasks.spawn(serve::serve(node.clone()));
+        let own = node.clone();
+        node.spawn(async move { own.keep_using().await });
         if let Some(door) = door {
             let opened = HttpDoor::open(door, Arc::new(node.clone())).await;
             match opened {
@@ -205,12 +208,26 @@ impl Node {
         self.relay_wire.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
-        if let Some(used) = self.exit.used_since_start() {
-            let node = self.clone();
-            let kept = move || node.store.set(EXIT_USED, &cbor::to_vec(&used));
-            if let Err(error) = blocking(kept).await {
-                debug!(%error, "what the exit used was not kept");
-            }
+        self.keep_used().await;
+    }
+
+    /// Keeps what the exit used, again and again: a crash must not bring the day's bytes back.
+    async fn keep_using(&self) {
+        loop {
+            self.exit.time_to_keep().await;
+            self.keep_used().await;
+        }
+    }
+
+    async fn keep_used(&self) {
+        let Some(used) = self.exit.news() else { return };
+        let node = self.clone();
+        let kept = move || node.store.set(EXIT_USED, &cbor::to_vec(&used));
+        // The node's own, so that its end waits for it.
+        match self.spawn_blocking(kept).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "what the exit used was not kept"),
+            Err(error) => debug!(%error, "what the exit used was not kept"),
         }
     }
 
@@ -287,7 +304,8 @@ impl Node {
     }
 
     /// The client by which it asks origins for others. Beyond what its owner may do, each address is
-    /// judged before it is connected to, by whatever way: see `allow_net`.
+    /// judged before it is connected to, by whatever way: see
+    /// `allow_net_for_others`.
     pub fn origin(&self) -> &Origin {
         &self.lent_origin
     }

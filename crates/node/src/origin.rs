@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use busel_net::dial::{Dialer, of_io};
 use busel_proto::failure::Failure;
+use busel_proto::network::Reach;
 use busel_proto::page::{HostName, PageUrl};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
@@ -55,6 +56,8 @@ pub struct Own {
     pub names: Arc<Names>,
     /// Opens connections.
     pub dialer: Dialer,
+    /// Where to.
+    pub reach: Arc<Reach>,
     /// Whether somebody else says where to. Then each address is judged before it is connected to,
     /// so that the name can't be left to an upstream proxy.
     pub for_others: bool,
@@ -65,9 +68,15 @@ impl Own {
     pub async fn dial(&self, host: &HostName, port: u16) -> Result<tokio::net::TcpStream, Failure> {
         let named = host.ip().is_none() && !self.names.is_fixed(host, port);
         if named && !self.for_others && self.dialer.is_upstream() {
+            // At the proxy's end such a name is another host, and the proxy need not learn it. An onion
+            // service is none of the own network: the proxy alone can reach it.
+            if host.is_local() && !host.as_str().ends_with(".onion") {
+                let why = "hosts of the own network are not told to the upstream proxy";
+                return Err(Failure::NotAllowed(why.into()));
+            }
             return self.dialer.dial_name(host.as_str(), port).await;
         }
-        let addrs: Vec<SocketAddr> = self.names.resolve(host, port).await?;
+        let addrs: Vec<SocketAddr> = self.names.resolve(host, port, &self.reach).await?;
         self.dialer.dial_any(&addrs).await
     }
 }

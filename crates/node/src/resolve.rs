@@ -30,7 +30,6 @@ pub struct Names {
     favour: Mutex<Favour<usize>>,
     clock: Clock,
     fixed: HashMap<(String, u16), SocketAddr>,
-    reach: Reach,
     /// Whether the provider must not see a host being looked up.
     guarded: Guarded,
 }
@@ -49,7 +48,6 @@ impl Names {
     /// out, and so is one in clear text if there is an upstream proxy.
     pub fn new(
         config: &Config,
-        reach: Reach,
         guarded: Guarded,
         roots: &Arc<rustls::RootCertStore>,
         dialer: &Dialer,
@@ -62,7 +60,7 @@ impl Names {
             .filter_map(|dns| Some((dns.kind(), Resolver::new(dns, roots, dialer)?)))
             .unzip();
         let (favour, clock) = (Mutex::default(), Clock::start());
-        Self { resolvers, kinds, favour, clock, fixed, reach, guarded }
+        Self { resolvers, kinds, favour, clock, fixed, guarded }
     }
 
     /// Whether connections to `host` have a fixed destination.
@@ -70,20 +68,25 @@ impl Names {
         self.fixed.contains_key(&(host.as_str().to_owned(), port))
     }
 
-    /// The addresses of `host`, all of which may be connected to. A guarded one is asked for only where
+    /// The addresses of `host`, all of them within `reach`. A guarded one is asked for only where
     /// the provider does not see it.
     ///
     /// A resolver that gives only addresses that no public site can have is a liar and the next one
     /// is asked; if all lie or fail, the reason that says most is returned.
-    pub async fn resolve(&self, host: &HostName, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    pub async fn resolve(
+        &self,
+        host: &HostName,
+        port: u16,
+        reach: &Reach,
+    ) -> Result<Vec<SocketAddr>, Failure> {
         if let Some(addr) = self.fixed.get(&(host.as_str().to_owned(), port)) {
-            return match self.reach.allows(addr.ip()) {
+            return match reach.allows(addr.ip()) {
                 true => Ok(vec![*addr]),
                 false => Err(forbidden()),
             };
         }
         if let Some(ip) = host.ip() {
-            return match self.reach.allows(ip) {
+            return match reach.allows(ip) {
                 true => Ok(vec![SocketAddr::new(ip, port)]),
                 false => Err(forbidden()),
             };
@@ -99,9 +102,13 @@ impl Names {
             let now = self.clock.tick();
             match &answer {
                 Answer::Silence => self.favour().failed(&step.at, now),
-                _ => self.favour().worked(&step.at, now - since, now),
+                // It says nothing of the name, and neither for nor against the resolver.
+                Answer::Fault => {}
+                Answer::Addresses(_) | Answer::NoSuchName => {
+                    self.favour().worked(&step.at, now - since, now)
+                }
             }
-            match self.judge(answer) {
+            match judge(answer, reach) {
                 Ok(ips) => {
                     return Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
                 }
@@ -111,19 +118,19 @@ impl Names {
         Err(lookup.failure())
     }
 
-    fn judge(&self, answer: Answer) -> Result<Vec<IpAddr>, Failure> {
-        match answer {
-            Answer::Silence | Answer::Fault => Err(Failure::NameUnanswered),
-            Answer::NoSuchName => Err(Failure::NameUnknown),
-            Answer::Addresses(mut found) => {
-                found.retain(|ip| self.reach.allows(*ip));
-                if found.is_empty() { Err(Failure::NamePoisoned) } else { Ok(found) }
-            }
-        }
-    }
-
     fn favour(&self) -> std::sync::MutexGuard<'_, Favour<usize>> {
         self.favour.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn judge(answer: Answer, reach: &Reach) -> Result<Vec<IpAddr>, Failure> {
+    match answer {
+        Answer::Silence | Answer::Fault => Err(Failure::NameUnanswered),
+        Answer::NoSuchName => Err(Failure::NameUnknown),
+        Answer::Addresses(mut found) => {
+            found.retain(|ip| reach.allows(*ip));
+            if found.is_empty() { Err(Failure::NamePoisoned) } else { Ok(found) }
+        }
     }
 }
 

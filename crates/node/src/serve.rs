@@ -4,6 +4,7 @@
 //! owner read, so that an answer to a probe says nothing about the owner.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use busel_net::Connection;
@@ -21,6 +22,7 @@ use tracing::debug;
 
 use crate::clock;
 use crate::config::Exposure;
+use crate::crowd::Crowd;
 use crate::exit;
 use crate::node::Node;
 use crate::places::Places;
@@ -51,21 +53,12 @@ pub trait Inject: Send + Sync + 'static {
 
 /// Serves all connections until the endpoint closes.
 pub(crate) async fn serve(node: Node) {
-    let connections = Places::new(MAX_CONNECTIONS, MAX_PEER_CONNECTIONS);
+    let crowd = Arc::new(Crowd::new(MAX_CONNECTIONS, MAX_PEER_CONNECTIONS));
     let streams = Places::new(MAX_STREAMS, MAX_PEER_STREAMS);
     while let Some(connection) = node.endpoint.accept().await {
-        let place = match connections.take(connection.peer()) {
-            Ok(place) => place,
-            Err(full) => {
-                debug!(%full, "a connection is not served");
-                continue;
-            }
-        };
+        let Some(seat) = crowd.admit(connection) else { continue };
         let (own, streams) = (node.clone(), streams.clone());
-        node.spawn(async move {
-            serve_connection(&own, &connection, &streams).await;
-            drop(place);
-        });
+        node.spawn(async move { serve_connection(&own, &seat.connection, &streams).await });
     }
 }
 
@@ -174,7 +167,21 @@ async fn send_windows(
     reader: BlobReader,
     range: Range<u64>,
 ) -> Result<(), Failure> {
-    write(&mut stream, &answer.to_frame()).await?;
+    let sent = try_send_windows(&mut stream, answer, reader, range).await;
+    match sent {
+        Ok(()) => finish(stream),
+        Err(_) => stream.cut(),
+    }
+    sent
+}
+
+async fn try_send_windows(
+    stream: &mut Stream,
+    answer: &Answer,
+    reader: BlobReader,
+    range: Range<u64>,
+) -> Result<(), Failure> {
+    write(stream, &answer.to_frame()).await?;
     let after = |at: u64| blob::window_after(range.start, at, range.end);
     let windows = std::iter::successors(after(range.start), |window| after(window.end));
     let mut read = stream::iter(windows)
@@ -189,7 +196,6 @@ async fn send_windows(
         let encoded = window.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
         within_limit(frame::write(&mut stream.send, encoded.into())).await?;
     }
-    finish(stream);
     Ok(())
 }
 

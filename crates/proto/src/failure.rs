@@ -122,11 +122,27 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// A node's own words about why it declined, cut to what a person would read.
+    /// A node's own words about why it declined, cut to what a person would read. What says nothing
+    /// about the way stays what it is, so that one busy moment does not count against the way.
     pub fn declined(by_node: &Self) -> Self {
-        const MOST: usize = 200;
-        let words = by_node.to_string();
-        Self::Declined(words.chars().filter(|c| !c.is_control()).take(MOST).collect())
+        match by_node {
+            Self::Busy(why) => Self::Busy(clean(why)),
+            Self::NotAllowed(why) => Self::NotAllowed(clean(why)),
+            Self::UsedUp => Self::UsedUp,
+            other => Self::Declined(clean(&other.to_string())),
+        }
+    }
+
+    /// The same, its words cut to what a person would read: for what a node says of a site.
+    pub fn cleaned(self) -> Self {
+        match self {
+            Self::NotAuthentic(why) => Self::NotAuthentic(clean(&why)),
+            Self::Declined(why) => Self::Declined(clean(&why)),
+            Self::Protocol(why) => Self::Protocol(clean(&why)),
+            Self::NotAllowed(why) => Self::NotAllowed(clean(&why)),
+            Self::Busy(why) => Self::Busy(clean(&why)),
+            other => other,
+        }
     }
 
     /// Whether this is how a censor looks, rather than a fault of the site or of a node.
@@ -159,6 +175,12 @@ impl Failure {
     }
 }
 
+/// What a person would read of a stranger's words.
+fn clean(words: &str) -> String {
+    const MOST: usize = 200;
+    words.chars().filter(|c| !c.is_control()).take(MOST).collect()
+}
+
 impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
@@ -188,5 +210,25 @@ impl fmt::Display for Failure {
             Self::UsedUp => f.write_str("this exit's bytes for today are used up"),
             Self::NotCertified => f.write_str("the injector's certificate has run out"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_declines_for_now_is_not_held_against_the_way() {
+        let odd = format!("wait\n\u{0}{}", "!".repeat(300));
+        let (busy, no) = (Failure::Busy(odd.clone()), Failure::NotAllowed(odd.clone()));
+        for failure in [busy, no, Failure::UsedUp] {
+            let declined = Failure::declined(&failure);
+            assert!(declined.is_neutral(), "{declined:?}");
+            assert_eq!(declined, failure.cleaned());
+        }
+        let Failure::Busy(why) = Failure::declined(&Failure::Busy(odd.clone())) else { panic!() };
+        assert!(why.starts_with("wait!") && why.len() == 200, "{why}");
+        let other = Failure::declined(&Failure::Protocol(odd));
+        assert!(matches!(&other, Failure::Declined(why) if !why.contains('\n')), "{other:?}");
     }
 }

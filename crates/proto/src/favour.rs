@@ -18,8 +18,10 @@ const MAX: usize = 4096;
 const REST: Duration = Duration::from_secs(30);
 /// … up to this.
 const MOST_REST: Duration = Duration::from_secs(8 * 60);
-/// Failures in a row after which it counts as dead, not as having had a bad moment.
+/// Failures in a row after which it counts as dead, not as having had a bad moment …
 const DEAD: u32 = 3;
+/// … which lasts this long: what fails in it, of many things asked for at once, counts once.
+const MOMENT: Duration = Duration::from_secs(5);
 /// The next is asked after this long if nothing is known of the one before.
 const PRIOR: Duration = Duration::from_secs(1);
 /// Never sooner than this: two answers cost more than the wait.
@@ -70,9 +72,12 @@ impl<K: Ord + Clone> Favour<K> {
         seen.at = now;
     }
 
-    /// It did not answer, or made no sense.
+    /// It did not answer, or made no sense. Of failures in one moment the first counts.
     pub fn failed(&mut self, key: &K, now: Tick) {
         let seen = self.entry(key);
+        if seen.failures > 0 && now - seen.at < MOMENT {
+            return;
+        }
         seen.failures = seen.failures.saturating_add(1);
         seen.at = now;
     }
@@ -168,15 +173,37 @@ mod tests {
         favour.failed(&'a', later);
         assert_eq!(favour.standing(&'a', later + REST), Standing::Failing);
         assert_eq!(favour.standing(&'a', later + REST * 2), Standing::Good);
+        let mut later = later + MOMENT;
         favour.failed(&'a', later);
         assert_eq!(favour.standing(&'a', later), Standing::Dead);
         for _ in 0..100 {
+            later = later + MOMENT;
             favour.failed(&'a', later);
         }
         assert_eq!(favour.standing(&'a', later + MOST_REST), Standing::Good);
         favour.failed(&'a', later);
         favour.worked(&'a', MS(5), later);
         assert_eq!(favour.standing(&'a', later), Standing::Good);
+    }
+
+    #[test]
+    fn what_fails_at_once_counts_once() {
+        let mut favour = Favour::default();
+        let at = |ms| Tick(0) + MS(ms);
+        // The hosts of one page, all asked for at once; they need not fail in the order of the clock.
+        for ms in [1_000, 1_001, 999, 4_000, 5_999] {
+            favour.failed(&'a', at(ms));
+        }
+        assert_eq!(favour.standing(&'a', at(6_000)), Standing::Failing);
+        assert_eq!(favour.standing(&'a', at(1_000) + REST), Standing::Good);
+        for ms in [6_000, 6_001, 11_000] {
+            assert_eq!(favour.standing(&'a', at(ms)), Standing::Failing);
+            favour.failed(&'a', at(ms));
+        }
+        assert_eq!(favour.standing(&'a', at(11_000)), Standing::Dead, "three moments do count");
+        favour.worked(&'a', MS(5), at(11_001));
+        favour.failed(&'a', at(11_002));
+        assert_eq!(favour.standing(&'a', at(11_002)), Standing::Failing);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 //! ends.
 //!
 //! Two rules beside speed. What an encrypted resolver has answered is not asked again in clear text,
-//! where the provider would see the name: that it does not exist is an answer. And a bad moment of an
-//! encrypted resolver does not put one in clear text before it; only one that is dead is passed over.
+//! where the provider would see the name: that it does not exist is an answer, and so is an address that
+//! no public site can have, by which many resolvers say that they block it. That the resolver could not
+//! find out (SERVFAIL) is none: as with silence the next is asked, in clear text too unless the name is
+//! hidden. And a bad moment of an encrypted resolver does not put one in clear text before it; only one
+//! that is dead is passed over.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -72,7 +75,8 @@ impl Lookup {
 
     /// The one asked last brought no address.
     pub fn failed(&mut self, failure: Failure) {
-        if failure == Failure::NameUnknown && self.asked == Some(Kind::Encrypted) {
+        let answered = matches!(failure, Failure::NameUnknown | Failure::NamePoisoned);
+        if answered && self.asked == Some(Kind::Encrypted) {
             self.left.retain(|(_, kind)| *kind == Kind::Encrypted);
         }
         // An answer says more than silence.
@@ -97,25 +101,30 @@ mod tests {
         std::iter::from_fn(|| lookup.next_step()).map(|step| (step.at, step.limit)).collect()
     }
 
-    fn failing(times: &[u32; 3]) -> Favour<usize> {
+    const NOW: Tick = Tick(20_000_000);
+
+    /// Each failed so often, with some seconds in between, up to now.
+    fn failing(times: &[u64; 3]) -> Favour<usize> {
         let mut favour = Favour::default();
         for (at, times) in times.iter().enumerate() {
-            for _ in 0..*times {
-                favour.failed(&at, Tick(0));
+            for n in (0..*times).rev() {
+                favour.failed(&at, Tick(NOW.0 - n * 6_000_000));
             }
         }
         favour
     }
 
     #[test]
-    fn an_unknown_name_is_not_asked_for_in_clear_text() {
-        let mut lookup = Lookup::new(&USUAL, false, &Favour::default(), Tick(0));
-        assert_eq!(lookup.next_step().map(|step| step.at), Some(0));
-        lookup.failed(Failure::NameUnknown);
-        assert_eq!(lookup.next_step().map(|step| step.at), Some(1));
-        lookup.failed(Failure::NameUnanswered);
-        assert_eq!(lookup.next_step(), None);
-        assert_eq!(lookup.failure(), Failure::NameUnknown);
+    fn what_an_encrypted_resolver_answered_is_not_asked_for_in_clear_text() {
+        for answer in [Failure::NameUnknown, Failure::NamePoisoned] {
+            let mut lookup = Lookup::new(&USUAL, false, &Favour::default(), Tick(0));
+            assert_eq!(lookup.next_step().map(|step| step.at), Some(0));
+            lookup.failed(answer.clone());
+            assert_eq!(lookup.next_step().map(|step| step.at), Some(1));
+            lookup.failed(Failure::NameUnanswered);
+            assert_eq!(lookup.next_step(), None);
+            assert_eq!(lookup.failure(), answer);
+        }
     }
 
     #[test]
@@ -139,14 +148,14 @@ mod tests {
 
     #[test]
     fn a_hidden_name_is_never_asked_for_in_clear_text() {
-        let lookup = Lookup::new(&USUAL, true, &failing(&[3, 3, 0]), Tick(0));
+        let lookup = Lookup::new(&USUAL, true, &failing(&[3, 3, 0]), NOW);
         assert_eq!(all(lookup), [(0, SHORT_LIMIT), (1, SHORT_LIMIT)]);
         assert_eq!(all(Lookup::new(&[Kind::Clear], true, &Favour::default(), Tick(0))), []);
     }
 
     #[test]
     fn a_bad_moment_costs_little_and_shows_no_name() {
-        let order = |times| all(Lookup::new(&USUAL, false, &failing(&times), Tick(0)));
+        let order = |times| all(Lookup::new(&USUAL, false, &failing(&times), NOW));
         assert_eq!(order([1, 0, 0]), [(1, LIMIT), (0, SHORT_LIMIT), (2, LIMIT)]);
         assert_eq!(order([1, 2, 0]), [(0, SHORT_LIMIT), (1, SHORT_LIMIT), (2, LIMIT)]);
         assert_eq!(order([3, 3, 0]), [(2, LIMIT), (0, SHORT_LIMIT), (1, SHORT_LIMIT)]);

@@ -70,6 +70,8 @@ fn config(setup: &Setup, injector: &Injector) -> anyhow::Result<Config> {
     let mut config = config_over(defaults, setup, &injector.node)?;
     let why = "an injector can't be quiet: invites name it, so it keeps its id and can be found";
     anyhow::ensure!(config.exposure == Exposure::Open, why);
+    // It connects for others: what its operator allows it by name is meant for that.
+    config.allow_net_for_others.extend(injector.node.allow_net.iter().cloned());
     list(&mut config, injector);
     Ok(config)
 }
@@ -186,6 +188,9 @@ mod tests {
         assert_eq!(config.dir, PathBuf::from("/srv/x"));
         let config = configured("exit = 'off'", &["--exit", "sites"]).unwrap();
         assert_eq!(config.exit, Exit::Sites);
+
+        let config = configured("allow-net = ['10.0.0.0/8']", &["--allow-net", "127.0.0.0/8"]);
+        assert_eq!(config.unwrap().allow_net_for_others, ["127.0.0.0/8"]);
 
         for flags in [&["--exposure", "quiet"][..], &[]] {
             let error = configured("exposure = 'quiet'", flags).unwrap_err().to_string();

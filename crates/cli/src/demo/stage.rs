@@ -156,6 +156,7 @@ fn injector_config(dir: &Path, ca: &Path, origin: &SiteServer) -> Config {
         extra_ca: vec![ca.to_owned()],
         connect_to: vec![to(443, origin.https_addr()), to(80, origin.http_addr())],
         allow_net: vec!["127.0.0.0/8".to_owned()],
+        allow_net_for_others: vec!["127.0.0.0/8".to_owned()],
         exit: Exit::Off,
         ..Config::default()
     }

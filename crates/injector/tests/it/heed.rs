@@ -3,14 +3,15 @@
 use busel_net::wire::Contact;
 use busel_node::joined::{HeedError, Word};
 use busel_node::{Config, Node, clock};
-use busel_proto::cert::Checkpoint;
+use busel_proto::cbor;
+use busel_proto::cert::{Checkpoint, Revocation, Standing};
 use busel_proto::failure::{Failure, Route};
 use busel_proto::id::PublicKey;
 use busel_proto::signed::Signed;
 use busel_proto::time::UnixTime;
 use ed25519_dalek::SigningKey;
 
-use crate::support::world::{again, connected};
+use crate::support::world::{again, connected, store_of};
 use crate::support::{Copy, Peer, World, body, get};
 
 async fn joined(world: &World) -> (Config, Node) {
@@ -29,6 +30,11 @@ fn checkpoint(world: &World, copies: &[&Copy]) -> Vec<u8> {
 
 fn taken_back(world: &World, seq: u64, keys: &[PublicKey]) -> Vec<u8> {
     world.root.revoke(seq, keys.to_vec()).to_bytes().to_vec()
+}
+
+fn of_format_2(world: &World, keys: &[PublicKey]) -> Signed<Revocation> {
+    let list = Revocation { v: 2, root: world.root.public(), seq: 2, subkeys: keys.to_vec() };
+    Signed::sign(&list, &SigningKey::from_bytes(&world.root.secret()))
 }
 
 async fn heed(node: &Node, word: &[u8]) -> Result<(), HeedError> {
@@ -106,6 +112,44 @@ async fn a_later_list_leaves_nothing_out_whoever_brings_it() {
     let copy = world.copy("/page", "by a thief");
     assert!(from(&world, &node, &copy, "/page").await.is_err());
     heed(&node, &taken_back(&world, 5, &[other, key])).await.expect("it leaves nothing out");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_another_format_replaces_nothing() {
+    let world = World::start().await;
+    let (config, node) = joined(&world).await;
+    let (root, key) = (world.root.public(), PublicKey::from(&world.signing));
+    heed(&node, &taken_back(&world, 1, &[key])).await.expect("the first one");
+    let known = node.joined().revocation(&root);
+    let later = of_format_2(&world, &[key]);
+    node.revoked(later.clone()).await;
+    let stands = |node: &Node| {
+        assert_eq!(node.joined().revocation(&root), known);
+        let view = node.joined().view();
+        assert!(matches!(view.trust.standing(&root, &key), Standing::Revoked(_)));
+    };
+    stands(&node);
+    let word = Word::Revocation(Box::new(later.verify().unwrap()));
+    assert!(matches!(node.heed(word).await, Err(HeedError::Unreadable)));
+    node.stop().await;
+    drop(node);
+    stands(&again(&config).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_list_of_another_format_is_left_out() {
+    let world = World::start().await;
+    let config = world.reader_config();
+    let (root, key) = (world.root.public(), PublicKey::from(&world.signing));
+    // As it is kept: the list, and when it arrived.
+    let row = [&[0xa2, 0][..], &cbor::to_vec(&of_format_2(&world, &[key])), &[1, 7]].concat();
+    let store = store_of(&config);
+    store.set(&format!("revocation/{root}"), &row).unwrap();
+    drop(store);
+    let node = again(&config).await;
+    node.join(&world.invite_without_injector(), true).await.unwrap();
+    assert_eq!(node.joined().revocation(&root), None);
+    heed(&node, &taken_back(&world, 1, &[key])).await.expect("the first that is understood");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,12 +5,13 @@ use busel_node::config::Exposure;
 use busel_node::control::Control;
 use busel_node::joined::JoinError;
 use busel_node::{Node, clock};
+use busel_proto::cbor;
 use busel_proto::id::{Hash, PeerId};
 use busel_proto::invite::{InjectorTicket, Invite, InviteError, PeerTicket, RelayTicket};
 use busel_proto::page::{HostName, HostPattern};
 use busel_proto::sites::Site;
 
-use crate::support::world::again;
+use crate::support::world::{again, store_of};
 use crate::support::{HOST, World};
 
 fn of_site(hosts: &str, guarded: bool) -> Invite {
@@ -100,4 +101,43 @@ async fn an_open_node_s_invite_names_its_relay_from_the_start() {
     let invite = Control::invite(&node).await.unwrap();
     let own = invite.peers.iter().find(|peer| peer.peer == node.id()).expect("it is named");
     assert_eq!(invite.relay_of(own), Some(world.relay.ticket()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_injector_that_two_invites_name_is_one_injector() {
+    let world = World::start().await;
+    let config = world.reader_config();
+    let node = world.join(config.clone()).await;
+    let also = Invite { sites: vec![], ..world.invite() };
+    assert_ne!(also, world.invite());
+    node.join(&also, true).await.unwrap();
+    let once = async |node: &Node| {
+        assert_eq!(node.joined().invites().len(), 2);
+        assert_eq!(node.joined().view().injectors.len(), 1);
+        let invite = Control::invite(node).await.unwrap();
+        assert_eq!(invite.injectors.len(), 1);
+        assert_eq!(invite.peers.len(), 1);
+    };
+    once(&node).await;
+    node.stop().await;
+    drop(node);
+    once(&again(&config).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_invite_that_none_would_join_today_is_left_out() {
+    let world = World::start().await;
+    let config = world.reader_config();
+    // As they are kept: the invite, that it was confirmed, its place.
+    let kept = |invite: &Invite, place: u8| {
+        [&[0xa3, 0][..], &cbor::to_vec(invite), &[1, 0xf5, 2, place]].concat()
+    };
+    let sound = of_site("sound.example", false);
+    let store = store_of(&config);
+    store.set("joined/wide", &kept(&of_site("*", false), 1)).unwrap();
+    store.set("joined/sound", &kept(&sound, 2)).unwrap();
+    drop(store);
+    let node = again(&config).await;
+    assert_eq!(node.joined().invites(), [sound]);
+    assert_eq!(node.joined().view().sites.iter().count(), 1);
 }

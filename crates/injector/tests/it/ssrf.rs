@@ -28,7 +28,7 @@ fn any_host(config: &mut InjectorConfig) {
 fn resolved_by(dns: &Dns) -> impl FnOnce(&mut Config) {
     let addr = dns.addr;
     move |config| {
-        config.allow_net.clear();
+        config.allow_net_for_others.clear();
         config.connect_to.clear();
         config.dns = vec![Resolver::Plain(addr)];
     }
@@ -113,7 +113,7 @@ async fn an_operator_may_allow_a_network_by_name() {
     let resolved = resolved_by(&dns);
     let allow = |config: &mut Config| {
         resolved(config);
-        config.allow_net = vec!["127.0.0.1/32".into()];
+        config.allow_net_for_others = vec!["127.0.0.1/32".into()];
     };
     let world = World::with(allow, any_host).await;
     let listener = Server::start(&world, Act::Reset).await;
@@ -130,7 +130,7 @@ async fn a_name_that_changes_its_address_is_judged_each_time_it_is_resolved() {
     let resolved = resolved_by(&dns);
     let allow = |config: &mut Config| {
         resolved(config);
-        config.allow_net = vec![format!("{ALLOWED}/32")];
+        config.allow_net_for_others = vec![format!("{ALLOWED}/32")];
     };
     let world = World::with(allow, any_host).await;
     let victim = Server::start(&world, Act::Nothing).await;
@@ -153,7 +153,7 @@ async fn of_several_addresses_only_those_that_are_allowed_are_tried() {
     let resolved = resolved_by(&dns);
     let allow = |config: &mut Config| {
         resolved(config);
-        config.allow_net = vec![format!("{ALLOWED}/32")];
+        config.allow_net_for_others = vec![format!("{ALLOWED}/32")];
     };
     let world = World::with(allow, any_host).await;
     let victim = Server::start(&world, Act::Nothing).await;

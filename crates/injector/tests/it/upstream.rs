@@ -37,6 +37,24 @@ async fn a_name_is_looked_up_by_the_proxy_and_by_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_of_the_own_network_is_not_told_to_the_proxy() {
+    let world = World::start().await;
+    let socks = Socks::start().await;
+    let mut config = world.reader_sent_to(world.origin.addr);
+    config.connect_to.clear();
+    config.upstream = Some(socks.addr);
+    let node = Node::start(config).await.unwrap();
+    for host in ["localhost", "printer", "printer.local", "router.home.arpa"] {
+        let url = format!("http://{host}:{}/page", world.origin.addr.port());
+        let unanswered = node.fetch(Request::get(PageUrl::parse(&url).unwrap())).await;
+        let tried = unanswered.expect_err("it is not the proxy's to say which host that is").tried;
+        let direct = tried.iter().find(|(route, _)| *route == Route::Direct).expect("it was tried");
+        assert!(matches!(direct.1, Failure::NotAllowed(_)), "{host}: {direct:?}");
+    }
+    assert_eq!(socks.targets(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_name_of_a_relay_is_looked_up_by_the_proxy() {
     let world = World::start().await;
     let socks = Socks::start().await;
@@ -59,7 +77,7 @@ async fn the_name_of_a_relay_is_looked_up_by_the_proxy() {
 fn behind(socks: &Socks, dns: Vec<Resolver>) -> impl FnOnce(&mut Config) {
     let upstream = socks.addr;
     move |config| {
-        config.allow_net.clear();
+        config.allow_net_for_others.clear();
         config.connect_to.clear();
         config.upstream = Some(upstream);
         config.dns = dns;
@@ -119,7 +137,7 @@ async fn for_others_an_encrypted_resolver_is_asked_through_the_proxy_and_its_ans
     let change = |config: &mut Config| {
         set_up(config);
         dns.believed_by(config);
-        config.allow_net = vec!["127.0.0.2/32".into()];
+        config.allow_net_for_others = vec!["127.0.0.2/32".into()];
     };
     let world = World::with(change, any_host).await;
     let allowed = Server::start_at(&world, Act::Reset, ([127, 0, 0, 2], 0).into()).await;

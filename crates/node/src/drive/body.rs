@@ -158,7 +158,10 @@ impl Drive {
                 self.race.handle(Input::Timeout, clock.tick());
                 return None;
             }
-            () = stop.cancelled() => return Some(Err(self.cut())),
+            () = stop.cancelled() => {
+                self.cut();
+                return Some(Err(Failure::CutOff));
+            }
         };
         // A program that reads slowly is no stall: the route has done its part.
         if matches!(item, Some(Ok(_))) {

@@ -137,6 +137,7 @@ impl Heeded {
             let row = cbor::from_slice::<Row>(&bytes, busel_store::MAX_SETTING).ok();
             if let Some(row) = row
                 && let Ok(revocation) = row.signed.verify()
+                && revocation.v == 1
             {
                 let mut since: BTreeMap<_, _> =
                     revocation.subkeys.iter().map(|key| (*key, row.at)).collect();
@@ -166,6 +167,10 @@ impl Heeded {
         revocation: &Verified<Revocation>,
         at: UnixTime,
     ) -> Result<Taken, HeedError> {
+        // One of another format, which this version can't apply, must not replace one that it can.
+        if revocation.v != 1 {
+            return Err(HeedError::Unreadable);
+        }
         let known = self.revocations.get(&revocation.root);
         if known.is_some_and(|known| known.revocation.seq >= revocation.seq) {
             return Err(HeedError::Old);

@@ -10,9 +10,35 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::node::Node;
 
+/// Why a peer has no good answer.
+#[derive(Debug)]
+pub(crate) struct Miss {
+    failure: Failure,
+    /// Whether the peer said so. Then the failure is of what it was asked for, a site say.
+    said: bool,
+}
+
+impl From<Failure> for Miss {
+    fn from(failure: Failure) -> Self {
+        Self { failure, said: false }
+    }
+}
+
+impl Miss {
+    /// By the peer's own words.
+    pub(crate) fn said(failure: Failure) -> Self {
+        Self { failure: failure.cleaned(), said: true }
+    }
+
+    /// Whether it speaks against the peer.
+    fn is_its_fault(&self) -> bool {
+        !self.said && is_its_fault(&self.failure)
+    }
+}
+
 /// The first good answer of `peers`, or the last reason why there is none. `ask` gets the place of the
 /// peer in the list.
-pub(crate) async fn first_good<T, F: Future<Output = Result<T, Failure>>>(
+pub(crate) async fn first_good<T, F: Future<Output = Result<T, Miss>>>(
     node: &Node,
     peers: &[PeerId],
     ask: impl Fn(usize) -> F,
@@ -44,12 +70,12 @@ pub(crate) async fn first_good<T, F: Future<Output = Result<T, Failure>>>(
                     }
                     return Ok(good);
                 }
-                Err(failure) => {
-                    if is_its_fault(&failure) {
+                Err(miss) => {
+                    if miss.is_its_fault() {
                         node.favour().failed(&peers[at], clock.tick());
                     }
                     stagger.failed(at);
-                    why = failure;
+                    why = miss.failure;
                 }
             },
             () = clock.alarm(until) => {}
@@ -68,4 +94,21 @@ pub(crate) fn is_its_fault(failure: &Failure) -> bool {
             | Failure::Protocol(_)
             | Failure::NotAuthentic(_)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_site_did_wrong_is_not_held_against_who_says_so() {
+        let of_site = [Failure::Silent, Failure::CutOff, Failure::Protocol("TLS\n".into())];
+        for failure in of_site {
+            assert!(Miss::from(failure.clone()).is_its_fault(), "{failure:?}");
+            assert!(!Miss::said(failure.clone()).is_its_fault(), "{failure:?}");
+        }
+        assert!(!Miss::from(Failure::Reset).is_its_fault());
+        let said = Miss::said(Failure::Protocol("TLS\n".into()));
+        assert_eq!(said.failure, Failure::Protocol("TLS".into()));
+    }
 }

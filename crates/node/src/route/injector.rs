@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use http::Method;
 
-use super::beside::first_good;
+use super::beside::{Miss, first_good};
 use super::{Head, Item, Items, Lost, Started, Want};
 use crate::clock;
 use crate::joined::Injector;
@@ -50,13 +50,13 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     Ok(first_good(node, &peers, |at| ask(node, &injectors[at], want)).await?)
 }
 
-async fn ask(node: &Node, injector: &Injector, want: &Want) -> Result<Started, Failure> {
+async fn ask(node: &Node, injector: &Injector, want: &Want) -> Result<Started, Miss> {
     match ask_at(node, injector, want, clock::now()).await? {
         Asked::Started(started) => Ok(*started),
         // The reader's clock is off; requests carry the injector's time from here on.
         Asked::Clock(time) => match ask_at(node, injector, want, time).await? {
             Asked::Started(started) => Ok(*started),
-            Asked::Clock(_) => Err(Failure::Protocol("the injector's clock jumps".into())),
+            Asked::Clock(_) => Err(Failure::Protocol("the injector's clock jumps".into()).into()),
         },
     }
 }
@@ -71,7 +71,7 @@ async fn ask_at(
     injector: &Injector,
     want: &Want,
     at: UnixTime,
-) -> Result<Asked, Failure> {
+) -> Result<Asked, Miss> {
     let request = InjectRequest {
         url: want.page.url.as_str().to_owned(),
         variant: want.page.variant.clone(),
@@ -91,18 +91,18 @@ async fn ask_at(
     };
     let asked = tokio::time::timeout(ANSWER_LIMIT, asking).await;
     let (first, response) = asked.unwrap_or(Err(Failure::Silent))?;
-    let Some(first) = first else { return Err(Failure::CutOff) };
+    let Some(first) = first else { return Err(Failure::CutOff.into()) };
     let head = match Part::from_bytes(&first).map_err(|e| Failure::Protocol(e.to_string()))? {
         Part::Clock(time) => return Ok(Asked::Clock(time)),
-        Part::Declined(failure) => return Err(failure),
-        Part::Data(_) => return Err(Failure::Protocol("bytes before a head".into())),
+        Part::Declined(failure) => return Err(Miss::said(failure)),
+        Part::Data(_) => return Err(Failure::Protocol("bytes before a head".into()).into()),
         Part::Preview(preview) => preview_head(node, injector, preview, want),
         Part::Signed(signed) => signed_head(verify(node, &want.page, *signed)?, node, want),
     };
     if let Some(resume) = &want.resume
         && !resume.fits(&head)
     {
-        return Err(Failure::CannotResume);
+        return Err(Failure::CannotResume.into());
     }
     let items = match want.method {
         Method::HEAD => stream::empty().boxed(),
@@ -184,7 +184,7 @@ fn parts(node: Node, page: Wanted, response: Sealed, signed: bool) -> Items {
                     state.signed = true;
                     verify(&state.node, &state.page, *signed).map(Box::new).map(Item::Signed)
                 }
-                Ok(Part::Declined(failure)) => Err(failure),
+                Ok(Part::Declined(failure)) => Err(failure.cleaned()),
                 Ok(_) => Err(Failure::Protocol("a part out of order".into())),
                 Err(error) => Err(Failure::Protocol(error.to_string())),
             },
@@ -210,11 +210,13 @@ impl Sealed {
         key: ResponseKey,
     ) -> Result<Self, Failure> {
         let opened = node.endpoint.open(&injector.peer).await;
-        let mut stream = opened.map_err(|_| Failure::Unreachable)?;
+        let mut stream = opened?;
         let ask = Ask::Inject { envelope }.to_frame();
-        stream.send.write_all(&ask).await.map_err(|_| Failure::CutOff)?;
+        let asked = stream.send.write_all(&ask).await;
+        asked.map_err(|_| stream.why(Failure::CutOff))?;
         let _ = stream.send.finish();
-        let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(|_| Failure::CutOff)?;
+        let body = frame::read(&mut stream.recv, MAX_FRAME).await;
+        let body = body.map_err(|_| stream.why(Failure::CutOff))?;
         match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
             Answer::Open => {}
             Answer::Declined { failure } => return Err(Failure::declined(&failure)),

@@ -108,14 +108,15 @@ fn is_good(snapshot: &Snapshot, want: &Want) -> bool {
 async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
     let asking = async {
         let opened = node.endpoint.open(&peer).await;
-        let mut stream = opened.map_err(|_| Failure::Unreachable)?;
+        let mut stream = opened?;
         let from = (want.method != Method::HEAD).then_some(want.from);
         let root = want.resume.as_ref().and_then(|resume| resume.root);
         let ask = Ask::Fetch { key: want.page.key(), from, root };
-        stream.send.write_all(&ask.to_frame()).await.map_err(|_| Failure::CutOff)?;
+        let asked = stream.send.write_all(&ask.to_frame()).await;
+        asked.map_err(|_| stream.why(Failure::CutOff))?;
         let _ = stream.send.finish();
         let body = frame::read(&mut stream.recv, MAX_FRAME).await;
-        let body = body.map_err(|e| Failure::Protocol(e.to_string()))?;
+        let body = body.map_err(|e| stream.why(Failure::Protocol(e.to_string())))?;
         let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
         Ok((answer, stream))
     };

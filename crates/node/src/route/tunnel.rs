@@ -29,17 +29,19 @@ pub(crate) async fn open(node: &Node, host: &HostName, port: u16) -> Result<Stre
     // Nothing is sent through an exit before it is chosen, so that several may be asked.
     first_good(node, &exits, |at| {
         let asked = tokio::time::timeout(ANSWER_LIMIT, ask(node, exits[at], host, port));
-        async move { asked.await.unwrap_or(Err(Failure::Silent)) }
+        async move { Ok(asked.await.unwrap_or(Err(Failure::Silent))?) }
     })
     .await
 }
 
 async fn ask(node: &Node, exit: PeerId, host: &HostName, port: u16) -> Result<StreamIo, Failure> {
     let opened = node.endpoint.open(&exit).await;
-    let mut stream = opened.map_err(|_| Failure::Unreachable)?;
+    let mut stream = opened?;
     let ask = Ask::Tunnel { host: host.clone(), port };
-    stream.send.write_all(&ask.to_frame()).await.map_err(|_| Failure::CutOff)?;
-    let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(|_| Failure::CutOff)?;
+    let asked = stream.send.write_all(&ask.to_frame()).await;
+    asked.map_err(|_| stream.why(Failure::CutOff))?;
+    let body = frame::read(&mut stream.recv, MAX_FRAME).await;
+    let body = body.map_err(|_| stream.why(Failure::CutOff))?;
     match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
         Answer::Open => Ok(StreamIo(stream)),
         Answer::Declined { failure } => Err(Failure::declined(&failure)),

@@ -92,7 +92,9 @@ impl World {
         .unwrap();
         let mut config = base(dir.path().join("injector"), &ca, origin.addr);
         config.exposure = Exposure::Open;
+        // What its owner may is not what others may.
         config.allow_net = vec!["127.0.0.0/8".into()];
+        config.allow_net_for_others = vec!["127.0.0.0/8".into()];
         config.exit = Exit::Web;
         change_node(&mut config);
         let injector_node = Node::start(config).await.unwrap();
@@ -221,6 +223,16 @@ impl World {
             .with_no_client_auth();
         Arc::new(config)
     }
+}
+
+/// The store of a node that does not run.
+pub(crate) fn store_of(config: &Config) -> busel_store::Store {
+    let options = busel_store::Options {
+        dir: config.dir.clone(),
+        unlock: busel_store::Unlock::Open,
+        quota: config.quota,
+    };
+    busel_store::Store::open(options).unwrap()
 }
 
 /// The same node once more, after it was stopped and dropped.
