@@ -3,8 +3,8 @@
 //! a list of what must not be seen.
 //!
 //! It undoes what anybody can undo (TCP segments, TLS records, QUIC's Initial packets), keeps the
-//! first [`crate::flow::MAX_START`] bytes of each end, and breaks no encryption. It knows nothing of timing, and
-//! compares lengths only as far as [`Alike`] goes.
+//! first [`crate::flow::MAX_START`] bytes of each end, and breaks no encryption. It knows nothing of
+//! timing, and compares lengths only as far as [`Alike`] goes.
 
 mod alike;
 mod certificates;
@@ -55,16 +55,25 @@ pub struct Report {
     payloads: Vec<Vec<u8>>,
 }
 
+/// What carries a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Over {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
 /// What was seen of one flow.
 #[derive(Debug)]
 struct Seen {
     server: SocketAddr,
+    over: Over,
     up: Vec<u8>,
     down: Vec<u8>,
     /// Lengths of the first packets with a payload; those of the server are negative.
     lengths: Vec<i32>,
     hello: Option<ClientHello>,
-    over_quic: bool,
 }
 
 impl Report {
@@ -91,8 +100,8 @@ impl Report {
     }
 
     /// What the flows to a server have in common; nothing if there were fewer than two.
-    pub fn alike(&self, server: SocketAddr) -> Option<&Alike> {
-        self.alike.iter().find(|alike| alike.server == server)
+    pub fn alike(&self, server: SocketAddr, over: Over) -> Option<&Alike> {
+        self.alike.iter().find(|alike| (alike.server, alike.over) == (server, over))
     }
 }
 
@@ -113,13 +122,12 @@ impl Watching {
         }
         let flow = self.flows.see(packet, now);
         self.report.servers.insert(flow.server());
-        let seen = self.report.flows.entry(flow.id()).or_insert_with(|| Seen::new(flow));
+        let seen = self.report.flows.entry(flow.id()).or_insert_with(|| Seen::new(flow, packet));
         seen.note(flow, packet);
         if packet.is_udp() && flow.from_client() {
             let initials = self.initials.entry(flow.id()).or_default();
             if seen.hello.is_none() {
                 seen.hello = initials.take(packet.payload()).cloned();
-                seen.over_quic = seen.hello.is_some();
             }
         }
         if !packet.payload().is_empty() {
@@ -140,14 +148,14 @@ impl Watching {
 }
 
 impl Seen {
-    fn new(flow: &Flow) -> Self {
+    fn new(flow: &Flow, packet: &Packet) -> Self {
         Self {
             server: flow.server(),
+            over: if packet.is_udp() { Over::Udp } else { Over::Tcp },
             up: Vec::new(),
             down: Vec::new(),
             lengths: Vec::new(),
             hello: None,
-            over_quic: false,
         }
     }
 
@@ -175,7 +183,7 @@ impl Report {
         if let Some(hello) = &seen.hello {
             self.sni.extend(hello.sni.clone());
             self.alpn.extend(hello.alpn.iter().cloned());
-            self.fingerprints.insert((seen.server, hello.ja4(seen.over_quic)));
+            self.fingerprints.insert((seen.server, hello.ja4(seen.over == Over::Udp)));
             let parameters = hello.extensions.iter().filter(|(kind, _)| *kind == QUIC_PARAMETERS);
             self.parameters.extend(parameters.flat_map(|(_, content)| numbers(content)));
         }
@@ -246,6 +254,6 @@ mod tests {
         assert_eq!(request(get).as_deref(), Some("news.example/article"));
         assert_eq!(request(b"\x16\x03\x01"), None);
         assert_eq!(numbers(&[1, 2, 0x40, 0x64, 0x7f, 0xff, 0, 0x0f, 1, 9]), [1, 0x3fff, 15]);
-        assert_eq!(numbers(&[0xff]), []);
+        assert!(numbers(&[0xff]).is_empty());
     }
 }

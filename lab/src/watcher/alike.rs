@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::Seen;
+use super::{Over, Seen};
 
 /// So many first bytes are compared.
 const BYTES: usize = 256;
@@ -15,6 +15,8 @@ const BYTES: usize = 256;
 pub struct Alike {
     /// The server.
     pub server: SocketAddr,
+    /// By what they were carried.
+    pub over: Over,
     /// How many flows were compared.
     pub flows: usize,
     /// What all of them begin with, from the client.
@@ -29,20 +31,21 @@ pub struct Alike {
 
 /// For each server with at least two flows that carried something.
 pub(super) fn all<'a>(flows: impl Iterator<Item = &'a Seen>) -> Vec<Alike> {
-    let mut by_server: BTreeMap<SocketAddr, Vec<&Seen>> = BTreeMap::new();
+    let mut by_server: BTreeMap<(SocketAddr, Over), Vec<&Seen>> = BTreeMap::new();
     for seen in flows.filter(|seen| !seen.up.is_empty()) {
-        by_server.entry(seen.server).or_default().push(seen);
+        by_server.entry((seen.server, seen.over)).or_default().push(seen);
     }
     let several = by_server.into_iter().filter(|(_, flows)| flows.len() > 1);
-    several.map(|(server, flows)| compare(server, &flows)).collect()
+    several.map(|((server, over), flows)| compare(server, over, &flows)).collect()
 }
 
-fn compare(server: SocketAddr, flows: &[&Seen]) -> Alike {
+fn compare(server: SocketAddr, over: Over, flows: &[&Seen]) -> Alike {
     let ups: Vec<&[u8]> = flows.iter().map(|seen| seen.up.as_slice()).collect();
     let downs: Vec<&[u8]> = flows.iter().map(|seen| seen.down.as_slice()).collect();
     let lengths: Vec<&[i32]> = flows.iter().map(|seen| seen.lengths.as_slice()).collect();
     Alike {
         server,
+        over,
         flows: flows.len(),
         up: start(&ups),
         down: start(&downs),
@@ -64,10 +67,10 @@ fn is_same<T: Copy + PartialEq>(all: &[&[T]], at: usize) -> bool {
 
 impl fmt::Display for Alike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, flows, up, down, same_bytes, lengths } = self;
+        let Self { server, over, flows, up, down, same_bytes, lengths } = self;
         write!(
             f,
-            "{flows} flows to {server} begin with {} and {} bytes in common",
+            "{flows} flows over {over:?} to {server} begin with {} and {} bytes in common",
             up.len(),
             down.len()
         )?;

@@ -134,7 +134,14 @@ fn sni_drop_that_is_held_against_the_address() {
 fn http_redirect() {
     inside(|| {
         let to = "http://blocked.provider.example2/";
-        names_it("block_page", |_| HttpRedirect::business_network(names(), to)).map(drop)
+        let plain = "http://news.example/";
+        let scene = Scene::start()?;
+        scene.world.censor(Point::IspA).only(HttpRedirect::business_network(names(), to));
+        let told = examine(&scene, &[plain, NEWS])?;
+        for url in [plain, NEWS] {
+            assert_eq!((told.of(url), told.line()), ("block_page", "open"), "{told:#?}");
+        }
+        Ok(())
     });
 }
 

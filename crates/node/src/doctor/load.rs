@@ -59,12 +59,15 @@ pub(super) async fn plain(tools: &Tools, at: SocketAddr, url: &PageUrl) -> Plain
     let asking = async {
         let stream = shake::dial(tools, at).await?;
         let (mut sender, connection) = client(Box::new(stream)).await?;
-        let request = request(url, path);
-        tokio::select! {
+        let answering = sender.send_request(request(url, path));
+        tokio::pin!(answering);
+        // A box that answers in the site's place cuts the connection with its answer.
+        let answered = tokio::select! {
             biased;
-            answered = sender.send_request(request) => answered.map_err(|e| of_hyper(&e)),
-            () = connection => Err(Failure::CutOff),
-        }
+            answered = &mut answering => answered,
+            () = connection => answering.await,
+        };
+        answered.map_err(|e| of_hyper(&e))
     };
     let answered = timeout(STALL + shake::CONNECT_LIMIT, asking).await;
     match answered.unwrap_or(Err(Failure::Silent)) {
