@@ -178,7 +178,7 @@ fn the_watcher_sees_what_is_in_the_clear() {
         let _quic = Quic::start(&scene.world, origin, 443, &scene.ca, &["weather.example"])?;
         let curl = scene.curl("home-a").arg("-4");
         assert!(curl.get("http://news.example/article")?.loaded());
-        let old = curl.clone().arg("--tls-max").arg("1.2");
+        let old = curl.arg("--tls-max").arg("1.2");
         assert!(old.get("https://sport.example/")?.loaded());
         for _ in 0..2 {
             let tls = Tls::new(home, &scene.ca)?.cut_at(&[30]);

@@ -36,15 +36,7 @@ pub(super) async fn load(tools: &Tools, at: SocketAddr, url: &PageUrl) -> Load {
     let end = match open(tools, at, url).await {
         Ok((mut sender, connection)) => {
             let loading = over(&mut sender, url, until, &mut load);
-            tokio::pin!(connection, loading);
-            // The connection ends by itself only after it was cut, which the loading sees.
-            loop {
-                tokio::select! {
-                    biased;
-                    end = &mut loading => break end,
-                    () = &mut connection => break loading.await,
-                }
-            }
+            while_driven(connection, loading).await
         }
         Err(failure) => End::Cut(failure),
     };
@@ -60,14 +52,7 @@ pub(super) async fn plain(tools: &Tools, at: SocketAddr, url: &PageUrl) -> Plain
         let stream = shake::dial(tools, at).await?;
         let (mut sender, connection) = client(Box::new(stream)).await?;
         let answering = sender.send_request(request(url, path));
-        tokio::pin!(answering);
-        // A box that answers in the site's place cuts the connection with its answer.
-        let answered = tokio::select! {
-            biased;
-            answered = &mut answering => answered,
-            () = connection => answering.await,
-        };
-        answered.map_err(|e| of_hyper(&e))
+        while_driven(connection, answering).await.map_err(|e| of_hyper(&e))
     };
     let answered = timeout(STALL + shake::CONNECT_LIMIT, asking).await;
     match answered.unwrap_or(Err(Failure::Silent)) {
@@ -96,6 +81,20 @@ async fn open(
         Box::new(shake::dial(tools, at).await?)
     };
     client(io).await
+}
+
+/// What comes of `use_of_it` while the connection is driven. A box that answers in the site's place cuts
+/// the connection with its answer, so that its end is not yet the end of what came.
+async fn while_driven<T>(
+    connection: impl Future<Output = ()>,
+    use_of_it: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(use_of_it);
+    tokio::select! {
+        biased;
+        came = &mut use_of_it => came,
+        () = connection => use_of_it.await,
+    }
 }
 
 async fn client(io: Box<dyn Io>) -> Result<(Client, impl Future<Output = ()>), Failure> {
