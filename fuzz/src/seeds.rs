@@ -132,6 +132,7 @@ fn asks() -> Vec<Vec<u8>> {
         Ask::Blob { root: Hash([1; 32]), len: 1_000_000, from: 20_000, to: 700_000 },
         Ask::Inject { envelope: vec![1, 2, 3] },
         Ask::Tunnel { host, port: 443 },
+        Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
     ]
     .iter()
     .map(cbor::to_vec)

@@ -247,7 +247,7 @@ impl Connector {
 }
 
 /// Adds TLS and tells a forged certificate from a reset.
-async fn handshake(
+pub(crate) async fn handshake(
     tls: &TlsConnector,
     host: &HostName,
     io: Box<dyn Io>,

@@ -25,6 +25,7 @@ use crate::config::Exposure;
 use crate::crowd::Crowd;
 use crate::exit;
 use crate::node::Node;
+use crate::pass;
 use crate::places::Places;
 
 /// Streams served at once, for all peers together and for one of them.
@@ -105,6 +106,7 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
             }
             None => decline(stream, Failure::NotAllowed("it is no injector".into())).await,
         },
+        Ask::Pass { to, envelope } => pass::serve(node, peer, stream, to, envelope).await,
         Ask::Tunnel { host, port } => exit::serve(node, peer, stream, host, port).await,
     }
 }

@@ -35,6 +35,7 @@ pub mod memory;
 pub mod message;
 pub mod network;
 pub mod page;
+pub mod proven;
 pub mod race;
 pub mod rates;
 pub mod replay;

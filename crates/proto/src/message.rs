@@ -10,7 +10,7 @@ use crate::blob::{MAX_ENCODED_WINDOW, MAX_LEN};
 use crate::cbor::{self, CborError};
 use crate::cert::Revocation;
 use crate::failure::Failure;
-use crate::id::{Hash, SnapshotKey};
+use crate::id::{Hash, PeerId, SnapshotKey};
 use crate::page::HostName;
 use crate::signed::Signed;
 use crate::snapshot::SignedSnapshot;
@@ -75,6 +75,17 @@ pub enum Ask {
         #[n(1)]
         port: u16,
     },
+    /// `pass/1`: pass this sealed request on to that injector, so that it does not learn who asks.
+    /// Answered with the injector's own words, or `Declined`.
+    #[n(5)]
+    Pass {
+        /// The injector.
+        #[n(0)]
+        to: PeerId,
+        /// The envelope.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        envelope: Vec<u8>,
+    },
 }
 
 /// The first frame back.
@@ -131,7 +142,9 @@ impl Ask {
         match self {
             Self::Fetch { from, .. } => from.is_none_or(|from| from <= MAX_LEN),
             Self::Blob { len, from, to, .. } => from < to && to <= len && *len <= MAX_LEN,
-            Self::Inject { envelope } => envelope.len() <= crate::sealed::MAX_ENVELOPE,
+            Self::Inject { envelope } | Self::Pass { envelope, .. } => {
+                envelope.len() <= crate::sealed::MAX_ENVELOPE
+            }
             Self::Tunnel { port, .. } => *port != 0,
         }
     }
@@ -171,6 +184,7 @@ mod tests {
             Ask::Blob { root: Hash([1; 32]), len: 10, from: 0, to: 10 },
             Ask::Inject { envelope: vec![1, 2, 3] },
             Ask::Tunnel { host: HostName::parse("news.example").unwrap(), port: 443 },
+            Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
         ];
         for ask in asks {
             assert!(ask.is_sane());

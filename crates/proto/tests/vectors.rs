@@ -160,13 +160,14 @@ fn request() -> InjectRequest {
     }
 }
 
-fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 4] {
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 5] {
     let host = HostName::parse("news.example").expect("a host");
     [
         ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
         ("ask_blob", Ask::Blob { root: tree().0, len: LEN, from: WINDOW_START, to: LEN }),
-        ("ask_inject", Ask::Inject { envelope }),
+        ("ask_inject", Ask::Inject { envelope: envelope.clone() }),
         ("ask_tunnel", Ask::Tunnel { host, port: 443 }),
+        ("ask_pass", Ask::Pass { to: PeerId([4; 32]), envelope }),
     ]
 }
 

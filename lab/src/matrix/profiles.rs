@@ -12,8 +12,7 @@ use crate::program::{Prober, Stage};
 /// All of them, by country and time.
 pub(super) fn profiles() -> Vec<Case> {
     vec![
-        Case::site("belarus_2020_a1", |s| at_home(s, Isp::A1))
-            .gap(&[Connect], "a tunnel takes the first way that answers, and a forger answers"),
+        Case::site("belarus_2020_a1", |s| at_home(s, Isp::A1)),
         Case::harmless("belarus_2020_beltelecom", |s| at_home(s, Isp::Beltelecom)),
         Case::site("belarus_2020_business", |s| at_home(s, Isp::BusinessNetwork)),
         Case::site("belarus_2020_mts", |s| at_home(s, Isp::Mts)).passing(&[Direct]),

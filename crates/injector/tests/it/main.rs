@@ -8,6 +8,7 @@ mod beside;
 mod coalesce;
 mod double_post;
 mod heed;
+mod hop;
 mod invites;
 mod limits;
 mod main_flow;

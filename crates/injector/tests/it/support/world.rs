@@ -272,7 +272,8 @@ fn base(dir: PathBuf, ca: &std::path::Path, origin: SocketAddr) -> Config {
     }
 }
 
-fn tls() -> (Arc<rustls::ServerConfig>, CertificateDer<'static>, String) {
+/// What a server shows as [`HOST`], and who trusts it: nobody who was not told.
+pub(crate) fn tls() -> (Arc<rustls::ServerConfig>, CertificateDer<'static>, String) {
     let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
