@@ -13,7 +13,7 @@
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
-//! * the wire: [`message`], [`sealed`]
+//! * the wire: [`message`], [`sealed`], [`veil`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
@@ -43,3 +43,4 @@ pub mod sites;
 pub mod snapshot;
 pub mod stagger;
 pub mod time;
+pub mod veil;
