@@ -5,7 +5,7 @@
 //! so that it contacts nobody whom it was not given. One connection per peer is kept and used both
 //! ways, for all exchanges.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use iroh::endpoint::{
     ConnectionError, NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream,
     SendStream, presets,
 };
-use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, Watcher};
+use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, TransportAddr, Watcher};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -192,6 +192,21 @@ impl Connection {
     fn is_open(&self) -> bool {
         self.inner.close_reason().is_none()
     }
+
+    /// The wire that carries it now.
+    pub fn wire(&self) -> &'static str {
+        let paths = self.inner.paths();
+        let used = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next());
+        used.map_or("none", |path| wire_of(path.remote_addr()))
+    }
+}
+
+fn wire_of(addr: &TransportAddr) -> &'static str {
+    match addr {
+        TransportAddr::Relay(_) => "relay",
+        TransportAddr::Custom(_) => "veil",
+        _ => "plain",
+    }
 }
 
 /// A node's presence in the network. Cheap to clone; [`Endpoint::close`] ends it.
@@ -339,6 +354,15 @@ impl Endpoint {
             slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(Connection::is_open))
         };
         lock(&self.0.peers).iter().filter(|(_, s)| open(s)).map(|(peer, _)| *peer).collect()
+    }
+
+    /// The wires that carry connections now.
+    pub fn wires_in_use(&self) -> BTreeSet<&'static str> {
+        let wire = |slot: &Slot| {
+            let held = slot.try_lock().ok()?;
+            held.as_ref().filter(|connection| connection.is_open()).map(Connection::wire)
+        };
+        lock(&self.0.peers).values().filter_map(wire).collect()
     }
 
     /// Opens a stream to `peer` on the connection there is, or on a new one.
