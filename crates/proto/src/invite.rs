@@ -269,7 +269,12 @@ mod tests {
                 pin: Hash([5; 32]),
                 secret: [6; 16],
             }],
-            peers: vec![PeerTicket { peer: PeerId([7; 32]), relay: Some(0), addrs: vec![], veil: None }],
+            peers: vec![PeerTicket {
+                peer: PeerId([7; 32]),
+                relay: Some(0),
+                addrs: vec![],
+                veil: None,
+            }],
             roots: vec![],
             injectors: vec![],
             sites: vec![Site::new(HostPattern::parse("*.news.example").unwrap())],

@@ -141,7 +141,12 @@ fn invite() -> Invite {
             pin: Hash([5; 32]),
             secret: [6; 16],
         }],
-        peers: vec![PeerTicket { peer: PeerId([7; 32]), relay: Some(0), addrs: vec![], veil: None }],
+        peers: vec![PeerTicket {
+            peer: PeerId([7; 32]),
+            relay: Some(0),
+            addrs: vec![],
+            veil: None,
+        }],
         roots: vec![trusted()],
         injectors: vec![InjectorTicket { peer: PeerId([7; 32]), cert: snapshot().cert }],
         sites: vec![Site { query, ..Site::new(trusted().hosts[0].clone()) }],
