@@ -21,7 +21,11 @@ use crate::time::{Tick, UnixTime};
 /// Sessions at once, and addresses known from invites.
 const MOST: usize = 4096;
 /// Who said nothing for so long may have another address now, or have forgotten us.
-const SILENT: Duration = Duration::from_secs(2);
+const SILENT: Duration = Duration::from_secs(1);
+/// From whom nothing came for so long nothing masked is taken any more: whoever is still there has
+/// gone over to sealing long before. So what was seen on a line is soon worth nothing to who
+/// replays it, even from the same address.
+const OVER: Duration = Duration::from_secs(10);
 /// After so long, and up to twice that, a session is opened anew beside its packets.
 const RENEW: Duration = Duration::from_secs(10);
 
@@ -160,7 +164,8 @@ impl Sessions {
                 return (!opened.inner.is_empty()).then_some(opened.inner.len());
             }
         }
-        let session = self.open.get_mut(&addr)?;
+        let lately = |heard| now.tick - heard <= OVER;
+        let session = self.open.get_mut(&addr).filter(|s| s.heard.is_some_and(lately))?;
         let len = session.ours.unmask(datagram)?;
         session.heard = Some(now.tick);
         session.proven = true;
@@ -214,5 +219,165 @@ impl Sessions {
         };
         hasher.update(&addr.port().to_be_bytes());
         VeilSecret(*hasher.finalize().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::veil::frame::{MASK_RANDOM, SEAL_RANDOM, Said};
+
+    const SECRET: VeilSecret = VeilSecret([9; 32]);
+    const TIME: u64 = 1_800_000_000;
+
+    fn addr(n: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], n))
+    }
+
+    fn now(millis: u64) -> Now {
+        Now { time: UnixTime(TIME + millis / 1000), tick: Tick(millis * 1000) }
+    }
+
+    /// A packet with a long and one with a short header.
+    fn long() -> Vec<u8> {
+        vec![0xc0; 1200]
+    }
+
+    fn short() -> Vec<u8> {
+        (0..60).map(|n| if n == 0 { 0x41 } else { n }).collect()
+    }
+
+    /// One end, its address, and random bytes.
+    struct End {
+        sessions: Sessions,
+        at: SocketAddr,
+        chance: u8,
+    }
+
+    impl End {
+        fn new(own: Option<&VeilSecret>, port: u16) -> Self {
+            let seed = [port.to_be_bytes()[1]; 32];
+            Self { sessions: Sessions::new(own, seed, now(0).time), at: addr(port), chance: 0 }
+        }
+
+        /// What goes onto the line for a packet.
+        fn send(&mut self, to: SocketAddr, packet: &[u8], at: Now) -> Option<(Form, Vec<u8>)> {
+            self.chance = self.chance.wrapping_add(1);
+            let way = self.sessions.way(to, at, 0)?;
+            let form = way.form(packet);
+            let mut out = Vec::new();
+            match form {
+                Form::Sealed => {
+                    let said = Said { at: at.time, back: way.back, inner: packet };
+                    out = way.seal.seal(&said, &[self.chance; SEAL_RANDOM])?;
+                }
+                Form::Padded => way.mask?.mask_padded(packet, &[3; MASK_RANDOM], &mut out),
+                Form::Whole => {
+                    out = packet.to_vec();
+                    way.mask?.mask_whole(&mut out);
+                }
+                Form::Dropped => return None,
+            }
+            Some((form, out))
+        }
+
+        fn take(&mut self, from: SocketAddr, datagram: &[u8], at: Now) -> Option<Vec<u8>> {
+            let mut datagram = datagram.to_vec();
+            let len = self.sessions.take(from, &mut datagram, at)?;
+            Some(datagram[..len].to_vec())
+        }
+    }
+
+    /// A reader who knows a listener, and has exchanged one packet each way with it.
+    fn opened() -> (End, End) {
+        let (mut reader, mut listener) = (End::new(None, 1), End::new(Some(&SECRET), 2));
+        reader.sessions.learn(listener.at, &SECRET);
+        let (form, first) = reader.send(listener.at, &long(), now(0)).unwrap();
+        assert_eq!(form, Form::Sealed);
+        assert_eq!(listener.take(reader.at, &first, now(50)), Some(long()));
+        let (form, answer) = listener.send(reader.at, &long(), now(50)).unwrap();
+        assert_eq!(form, Form::Sealed);
+        assert_eq!(reader.take(listener.at, &answer, now(100)), Some(long()));
+        (reader, listener)
+    }
+
+    #[test]
+    fn a_session_is_opened_sealed_and_goes_on_masked() {
+        let (mut reader, mut listener) = opened();
+        for millis in [100, 200, 900] {
+            let (form, there) = reader.send(listener.at, &short(), now(millis)).unwrap();
+            assert_eq!(form, Form::Padded);
+            assert_eq!(listener.take(reader.at, &there, now(millis)), Some(short()));
+            let whole = [&short()[..], &[7; 1300]].concat();
+            let (form, back) = listener.send(reader.at, &whole, now(millis)).unwrap();
+            assert_eq!(form, Form::Whole);
+            assert_eq!(reader.take(listener.at, &back, now(millis)), Some(whole));
+        }
+        let (form, _) = reader.send(listener.at, &long(), now(900)).unwrap();
+        assert_eq!(form, Form::Sealed, "a long header is never masked");
+        assert!(listener.sessions.way(reader.at, now(900), 0).is_some_and(|way| !way.hello));
+        assert!(listener.sessions.way(reader.at, now(11_000), 0).is_some_and(|way| way.hello));
+        assert!(listener.sessions.way(reader.at, now(11_000), 0).is_some_and(|way| !way.hello));
+    }
+
+    #[test]
+    fn who_is_silent_is_spoken_to_sealed_so_that_a_new_address_heals() {
+        let (mut reader, mut listener) = opened();
+        let (_, masked) = reader.send(listener.at, &short(), now(200)).unwrap();
+        assert_eq!(listener.take(addr(77), &masked, now(200)), None, "nobody is there");
+        let (form, sealed) = reader.send(listener.at, &short(), now(1200)).unwrap();
+        assert_eq!(form, Form::Sealed);
+        assert_eq!(listener.take(addr(77), &sealed, now(1200)), Some(short()));
+        let (_, back) = listener.send(addr(77), &short(), now(1200)).unwrap();
+        assert_eq!(reader.take(listener.at, &back, now(1300)), Some(short()));
+    }
+
+    #[test]
+    fn nothing_is_taken_twice_or_late_or_from_strangers() {
+        let (mut reader, mut listener) = opened();
+        let (_, sealed) = reader.send(listener.at, &long(), now(200)).unwrap();
+        assert!(listener.take(reader.at, &sealed, now(200)).is_some());
+        for from in [reader.at, addr(77)] {
+            assert_eq!(listener.take(from, &sealed, now(300)), None, "a replay");
+        }
+        let (_, masked) = reader.send(listener.at, &short(), now(300)).unwrap();
+        assert_eq!(listener.take(reader.at, &masked, now(10_300)), None, "the session is over");
+        assert!(listener.send(addr(77), &long(), now(300)).is_none(), "who is that?");
+
+        // The reader never takes what it did not ask for, though it is sealed to the right secret.
+        let mut stranger = End::new(None, 3);
+        stranger.sessions.learn(reader.at, &SECRET);
+        let (_, unasked) = stranger.send(reader.at, &long(), now(300)).unwrap();
+        assert_eq!(reader.take(stranger.at, &unasked, now(300)), None);
+        assert_eq!((reader.sessions.len(), listener.sessions.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_who_has_shown_most_stays() {
+        let (mut reader, mut listener) = opened();
+        let (_, masked) = reader.send(listener.at, &short(), now(300)).unwrap();
+        assert!(listener.take(reader.at, &masked, now(300)).is_some());
+        let key = Key::of(&SECRET);
+        for n in 0..MOST + 10 {
+            let mut random = [0; SEAL_RANDOM];
+            random[..8].copy_from_slice(&n.to_be_bytes());
+            let said = Said { at: UnixTime(TIME), back: VeilSecret([1; 32]), inner: &[] };
+            let mut sealed = key.seal(&said, &random).unwrap();
+            let from = addr(u16::try_from(1000 + n).unwrap());
+            assert_eq!(listener.sessions.take(from, &mut sealed, now(400)), None);
+        }
+        assert_eq!(listener.sessions.len(), MOST);
+        let (_, masked) = reader.send(listener.at, &short(), now(500)).unwrap();
+        assert!(listener.take(reader.at, &masked, now(500)).is_some(), "it goes on");
+    }
+
+    #[test]
+    fn what_can_not_be_hidden_is_not_sent() {
+        let (mut reader, listener) = opened();
+        assert!(reader.send(listener.at, &[0xc0; MAX_INNER + 1], now(200)).is_none());
+        let mut odd = vec![5; WHOLE - 1];
+        odd[0] = 0x41;
+        let (form, _) = reader.send(listener.at, &odd, now(200)).unwrap();
+        assert_eq!(form, Form::Sealed, "its length could not be told from a padded one's");
     }
 }
