@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they share: how a node is set up from flags and file.
 
+pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod get;
 pub(crate) mod heed;
@@ -84,6 +85,7 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     }
     config.upstream = flags.upstream.or(config.upstream);
     config.plain_wire = flags.plain_wire.or(config.plain_wire);
+    config.relay &= !flags.no_relay;
     config.veil &= !flags.no_veil;
     config.veil_addr = flags.veil_addr.or(config.veil_addr);
     if !flags.veil_public.is_empty() {

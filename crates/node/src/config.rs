@@ -46,6 +46,8 @@ pub struct Config {
     pub allow_net_for_others: Vec<String>,
     /// Listen for plain QUIC here: for tests and trusted networks only.
     pub plain_wire: Option<SocketAddr>,
+    /// Whether nodes are reached by relays.
+    pub relay: bool,
     /// Whether nodes whose invite names a veil address are tried there, too, over UDP.
     pub veil: bool,
     /// Listen for the veil wire here (UDP).
@@ -210,6 +212,7 @@ impl Default for Config {
             allow_net: Vec::new(),
             allow_net_for_others: Vec::new(),
             plain_wire: None,
+            relay: true,
             veil: true,
             veil_addr: None,
             veil_public: Vec::new(),

@@ -86,7 +86,7 @@ pub struct Inner {
     wants_stop: CancellationToken,
     door: Mutex<Option<HttpDoor>>,
     wires: Vec<&'static str>,
-    relay_wire: Arc<Relay>,
+    pub(crate) relay_wire: Arc<Relay>,
     veil: Option<VeilTicket>,
 }
 
@@ -496,8 +496,8 @@ impl Behind for Node {
     }
 }
 
-/// The wires of a node: by relay always, veiled unless all must go through a proxy or its owner wants
-/// none, plain only if asked for.
+/// The wires of a node: by relay and veiled unless its owner wants one of them not, or all must go
+/// through a proxy; plain only if asked for.
 struct Wires {
     relay: Arc<Relay>,
     veil: Option<Arc<Veil>>,
@@ -515,7 +515,10 @@ impl Wires {
         let relay = Arc::new(Relay::start(dialer.clone(), &relays).await?);
         let dials = config.veil && !dialer.is_upstream();
         let veil = (dials || listen.is_some()).then(|| Arc::new(Veil::new(listen)));
-        let mut all: Vec<Arc<dyn Wire>> = vec![relay.clone()];
+        let mut all: Vec<Arc<dyn Wire>> = Vec::new();
+        if config.relay {
+            all.push(relay.clone());
+        }
         all.extend(veil.clone().map(|veil| veil as Arc<dyn Wire>));
         if let Some(listen) = config.plain_wire {
             all.push(Arc::new(Plain::new(listen)));

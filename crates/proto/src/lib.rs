@@ -14,6 +14,7 @@
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`], [`veil`]
+//! * what stands in the way: [`doctor`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
@@ -21,6 +22,7 @@ pub mod budget;
 pub mod cbor;
 pub mod cert;
 mod crowd;
+pub mod doctor;
 pub mod evict;
 pub mod failure;
 pub mod favour;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Case;
-use super::learnt::{fingerprints, probed};
+use super::learnt::{enumerated, fingerprints, probed};
 use super::profiles::profiles;
 use crate::censor::{
     BittorrentBlock, Blackout, ConnectionLimit, DhtPoison, DnsOnly, DnsPoison, EncapsulatedTls,
@@ -14,7 +14,7 @@ use crate::censor::{
     UnknownUdpOff,
 };
 use crate::map::Point::{Border, IspA};
-use crate::program::Way::{Connect, Direct, Injector, Tunnel};
+use crate::program::Way::{Connect, Direct, Injector, Tunnel, Veil};
 use crate::program::{Forger, LISTED, Stage, UNLISTED};
 
 /// How long boxes hold a sight of something forbidden.
@@ -52,28 +52,32 @@ pub fn techniques() -> Vec<Case> {
         Case::harmless("quic_sni", |s| s.at(Border).only(QuicSni::new(sites(), MINUTE))),
         Case::harmless("udp_off", |s| {
             s.at(IspA).only(UdpOff::new().but_dns_of([s.host("dns-a").v4()]));
-        }),
-        Case::harmless("unknown_udp_off", |s| s.at(Border).only(UnknownUdpOff::new())),
+        })
+        .blocking(&[Veil]),
+        Case::harmless("unknown_udp_off", |s| s.at(Border).only(UnknownUdpOff::new()))
+            .blocking(&[Veil]),
         Case::harmless("fully_encrypted", |s| s.at(Border).only(FullyEncrypted::new(MINUTE))),
         Case::harmless("protocol_whitelist", |s| {
             s.at(Border).only(ProtocolWhitelist::new(MINUTE).strict());
-        }),
+        })
+        .blocking(&[Veil]),
         Case::harmless("encapsulated_tls", |s| s.at(Border).only(EncapsulatedTls::new()))
             .gap(&[Injector, Tunnel], "a handshake within the relay's TLS shows by its lengths"),
         Case::harmless("connection_limit", |s| s.at(Border).only(ConnectionLimit::new(4))),
         Case::harmless("active_probing", probed),
         Case::harmless("bittorrent_block", |s| s.at(Border).only(BittorrentBlock::new())),
         Case::harmless("dht_poison", |s| s.at(IspA).only(DhtPoison::new([]))),
+        Case::harmless("dht_enumeration", enumerated),
         Case::harmless("tls_fingerprint", fingerprints)
             .gap(&[Direct, Injector, Tunnel], "Busel's own handshakes are no browser's"),
         Case::abroad("sni_whitelist", |s| {
             s.at(Border).only(SniWhitelist::new(Names::new(["sport.example"])));
         })
-        .gap(&[Connect, Injector, Tunnel], "no relay shows a name that is on the list"),
-        Case::abroad("freeze", |s| s.at(Border).only(Freeze::foreign())).gap(
-            &[Connect, Injector, Tunnel],
-            "a relay is used over one connection, which freezes",
-        ),
+        .passing(&[Veil, Connect])
+        .gap(&[Injector, Tunnel], "no relay shows a name that is on the list"),
+        Case::abroad("freeze", |s| s.at(Border).only(Freeze::foreign()))
+            .passing(&[Veil, Connect])
+            .gap(&[Injector, Tunnel], "a relay is used over one connection, which freezes"),
     ];
     let at_all = [
         Case::harmless("inbound_cut", |s| s.at(Border).only(InboundCut::new())),

@@ -11,6 +11,8 @@ use crate::world::{Drawing, Host};
 pub const LISTED: &str = "news.example";
 /// Another site at the same origin, which is no injector's business.
 pub const UNLISTED: &str = "weather.example";
+/// The UDP port on which the injector listens.
+const VEIL: u16 = 41_641;
 /// The host of the relay at home.
 const RELAY_HOME: &str = "relay-home";
 
@@ -20,7 +22,7 @@ pub struct Network {
     pub relay: Busel,
     /// The relay at home.
     pub relay_home: Busel,
-    /// The injector abroad, which is reached by the relay abroad.
+    /// The injector abroad, which is reached by the relay abroad, and behind the veil.
     pub injector: Busel,
     /// The helper, who is reached by the relay at home.
     pub helper: Busel,
@@ -48,7 +50,9 @@ impl Network {
         let mut injector = Busel::new(host("injector"), "busel")?;
         injector.tell(&["join", &relay.printed_invite()?])?;
         let fetching = ["injector", "--hosts", LISTED, "--label", "Newsroom", "--rate", "10000"];
-        injector.start(&[words(&fetching), reaching(scene)].concat())?;
+        let veil = format!("{}:{VEIL}", host("injector").v4());
+        let veil = words(&["--veil-addr", &veil]);
+        injector.start(&[words(&fetching), veil, reaching(scene)].concat())?;
         // The helper makes the invite while it knows no relay but the one at home.
         let mut helper = Busel::new(host("home-b"), "busel")?;
         helper.tell(&["join", &relay_home.printed_invite()?])?;
@@ -73,7 +77,7 @@ impl Network {
 
 /// What a node is told so that it finds its way in the lab: resolvers, networks that are no public
 /// ones outside, and the authority of the sites.
-pub(super) fn reaching(scene: &Scene) -> Vec<String> {
+pub fn reaching(scene: &Scene) -> Vec<String> {
     let doh = scene.world.host("doh").v4();
     let doh = format!("https://doh.example@{doh}:443");
     let ca = scene.ca.path().display().to_string();
