@@ -12,7 +12,7 @@ pub const LISTED: &str = "news.example";
 /// Another site at the same origin, which is no injector's business.
 pub const UNLISTED: &str = "weather.example";
 /// The UDP port on which the injector listens.
-const VEIL: u16 = 41_641;
+pub const VEIL: u16 = 41_641;
 /// The host of the relay at home.
 const RELAY_HOME: &str = "relay-home";
 
