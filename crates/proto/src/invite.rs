@@ -340,6 +340,25 @@ mod tests {
     }
 
     #[test]
+    fn a_veil_is_named_by_numbers_and_an_invite_without_one_is_as_before() {
+        let bare = cbor::to_vec(&invite().peers[0]);
+        assert_eq!(bare[0], 0xa3, "three fields: there is no key for what is absent");
+        let veiled = |addrs: &[&str]| {
+            let addrs = addrs.iter().map(|addr| (*addr).to_owned()).collect();
+            let mut invite = invite();
+            invite.peers[0].veil = Some(VeilTicket { addrs, secret: VeilSecret([3; 32]) });
+            let read = Invite::from_line(&invite.to_line());
+            assert!(read.is_err() || read == Ok(invite));
+            read.is_ok()
+        };
+        assert!(veiled(&["192.0.2.1:443", "[2001:db8::1]:9"]));
+        for bad in [&[][..], &["node.example:443"], &["192.0.2.1"], &["192.0.2.1:443", ""]] {
+            assert!(!veiled(bad), "{bad:?}");
+        }
+        assert!(!format!("{:?}", VeilSecret([3; 32])).contains('3'), "it is in no log");
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         let line = invite().to_line();
         assert_eq!(Invite::from_line("hello"), Err(InviteError::Prefix));
