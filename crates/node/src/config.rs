@@ -395,7 +395,7 @@ mod tests {
         let quiet = Config { exposure: Exposure::Quiet, ..sound.clone() };
         let around = Config { upstream: at("127.0.0.1:9050"), ..sound.clone() };
         let nowhere = Config { veil_addr: at("0.0.0.0:9"), ..open.clone() };
-        let odd = Config { veil_public: vec!["0.0.0.0:9".parse().unwrap()], ..sound.clone() };
+        let odd = Config { veil_public: vec!["0.0.0.0:9".parse().unwrap()], ..sound };
         let lone = Config { veil_public: vec!["192.0.2.1:9".parse().unwrap()], ..open };
         for config in [quiet, around, nowhere, odd, lone] {
             let said = config.check().unwrap_err().to_string();

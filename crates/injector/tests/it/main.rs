@@ -23,3 +23,4 @@ mod stale;
 mod support;
 mod tunnel;
 mod upstream;
+mod veil;
