@@ -17,6 +17,7 @@ mod records;
 mod sealed;
 pub mod seeds;
 mod shape;
+mod veil;
 mod wire;
 
 pub use blob::blob_window;
@@ -28,6 +29,7 @@ pub use race::race;
 pub use records::cbor_head;
 pub use sealed::sealed;
 pub use shape::shape;
+pub use veil::veil;
 pub use wire::{answer, ask};
 
 /// A target: its name and the function that takes the input.
@@ -46,4 +48,5 @@ pub const TARGETS: &[Target] = &[
     ("race", race),
     ("sealed", sealed),
     ("shape", shape),
+    ("veil", veil),
 ];

@@ -6,7 +6,7 @@ use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, TrustedRoot};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey, SnapshotKey};
-use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket};
+use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket, VeilTicket};
 use busel_proto::message::{Answer, Ask};
 use busel_proto::page::{HostName, HostPattern, PageUrl, Variant};
 use busel_proto::sealed::{InjectRequest, Part, Preview, seal_request};
@@ -14,6 +14,7 @@ use busel_proto::signed::Signed;
 use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot};
 use busel_proto::time::UnixTime;
+use busel_proto::veil::VeilSecret;
 
 use crate::records::{cert, root, subkey};
 use crate::sealed::{SUBKEY, keys};
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Seed> {
         ("race", races()),
         ("sealed", sealed()),
         ("shape", shapes()),
+        ("veil", veiled()),
     ] {
         for (n, bytes) in inputs.into_iter().enumerate() {
             seeds.push((target, format!("{n:02}"), bytes));
@@ -172,6 +174,10 @@ fn invites() -> Vec<Vec<u8>> {
             peer: PeerId([7; 32]),
             relay: Some(0),
             addrs: vec!["192.0.2.1:9".into()],
+            veil: Some(VeilTicket {
+                addrs: vec!["192.0.2.9:443".into()],
+                secret: VeilSecret([8; 32]),
+            }),
         }],
         roots: vec![TrustedRoot {
             key: PublicKey::from(&root()),
@@ -187,6 +193,13 @@ fn invites() -> Vec<Vec<u8>> {
         cbor::to_vec(&invite),
         cbor::to_vec(&Invite::default()),
     ]
+}
+
+/// QUIC packets with a short and a long header, in the lengths that matter to the veil.
+fn veiled() -> Vec<Vec<u8>> {
+    let packet = |first: u8, len: usize| [&[first][..], &vec![7; len - 1]].concat();
+    let short = [21, 40, 998, 999, 1000, 1290, 1452].map(|len| packet(0x41, len));
+    short.into_iter().chain([packet(0xc1, 1200), packet(0x41, 20)]).collect()
 }
 
 /// What the seeds ask an injector for.

@@ -123,6 +123,19 @@ pub(crate) struct NodeFlags {
     /// Speak plain QUIC on this address: any filter recognises it; for tests and trusted networks
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) plain_wire: Option<SocketAddr>,
+    /// Listen for other nodes on this UDP address, in datagrams that look like nothing; not for quiet
+    /// nodes
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) veil_addr: Option<SocketAddr>,
+    /// Where others reach that address, for invites [default: the address itself]
+    #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
+    pub(crate) veil_public: Vec<SocketAddr>,
+    /// Reach no node by a relay
+    #[arg(long)]
+    pub(crate) no_relay: bool,
+    /// Reach no node over UDP
+    #[arg(long, conflicts_with = "veil_addr")]
+    pub(crate) no_veil: bool,
     /// Where others may connect to through this node
     #[arg(long, value_enum)]
     pub(crate) exit: Option<ExitFlag>,

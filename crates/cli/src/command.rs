@@ -85,6 +85,12 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     }
     config.upstream = flags.upstream.or(config.upstream);
     config.plain_wire = flags.plain_wire.or(config.plain_wire);
+    config.relay &= !flags.no_relay;
+    config.veil &= !flags.no_veil;
+    config.veil_addr = flags.veil_addr.or(config.veil_addr);
+    if !flags.veil_public.is_empty() {
+        config.veil_public.clone_from(&flags.veil_public);
+    }
     config.direct &= !flags.no_direct;
     config.connect_to.extend(flags.connect_to.iter().cloned());
     config.allow_net.extend(flags.allow_net.iter().cloned());

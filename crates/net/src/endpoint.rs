@@ -5,7 +5,7 @@
 //! so that it contacts nobody whom it was not given. One connection per peer is kept and used both
 //! ways, for all exchanges.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,13 +19,14 @@ use iroh::endpoint::{
     ConnectionError, NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream,
     SendStream, presets,
 };
-use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, Watcher};
+use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, TransportAddr, Watcher};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::finder::Finder;
+use crate::path::Chooser;
 use crate::wire::{Contact, Wire, WireError};
 
 /// Connecting to a peer takes at most this long.
@@ -42,6 +43,15 @@ const ACCEPT_QUEUE: usize = 64;
 /// Handshakes of others under way at once. For one beyond, the oldest is given up: who means it is
 /// done in some round trips, so that only very many a second get in its way.
 const MAX_HANDSHAKES: usize = 1024;
+/// A path on which nothing came for so long is given up; iroh asks for a sign of life each five
+/// seconds. A block that comes in the middle is noticed after this.
+const PATH_SILENT: Duration = Duration::from_secs(7);
+/// A connection that came up by a relay though the node is elsewhere, too, is lifted from it: after
+/// so long a connection is tried beside it, then after four times as long, so many times.
+const LIFT_AFTER: Duration = Duration::from_secs(2);
+const LIFTS: u32 = 4;
+/// How long the first connection may take to follow the one beside it.
+const FOLLOW: Duration = Duration::from_secs(2);
 /// Says why a connection was closed: no place for it.
 const BUSY: u32 = 1;
 /// Says that a stream was given up in the middle.
@@ -192,6 +202,31 @@ impl Connection {
     fn is_open(&self) -> bool {
         self.inner.close_reason().is_none()
     }
+
+    async fn leaves_its_relay(&self) {
+        const PAUSE: Duration = Duration::from_millis(20);
+        while self.wire() == RELAY {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The wire that carries it now.
+    pub fn wire(&self) -> &'static str {
+        let paths = self.inner.paths();
+        let used = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next());
+        used.map_or("none", |path| wire_of(path.remote_addr()))
+    }
+}
+
+/// The name of the wire that is left if there is another.
+const RELAY: &str = "relay";
+
+fn wire_of(addr: &TransportAddr) -> &'static str {
+    match addr {
+        TransportAddr::Relay(_) => RELAY,
+        TransportAddr::Custom(_) => "veil",
+        _ => "plain",
+    }
 }
 
 /// A node's presence in the network. Cheap to clone; [`Endpoint::close`] ends it.
@@ -227,6 +262,7 @@ impl Endpoint {
         let transport = QuicTransportConfig::builder()
             .max_concurrent_bidi_streams(MAX_STREAMS.into())
             .max_concurrent_uni_streams(0u8.into())
+            .default_path_max_idle_timeout(PATH_SILENT)
             .build();
         let mut report = NetReportConfig::minimal();
         // The probes by which iroh chooses its home relay go to relays that we were given only.
@@ -238,6 +274,7 @@ impl Endpoint {
             .secret_key(SecretKey::from_bytes(&identity))
             .alpns(vec![ALPN.to_vec()])
             .transport_config(transport)
+            .path_selector(Arc::new(Chooser))
             .dns_resolver(DnsResolver::custom(NoResolver))
             .portmapper_config(PortmapperConfig::Disabled)
             .net_report_config(report);
@@ -341,6 +378,15 @@ impl Endpoint {
         lock(&self.0.peers).iter().filter(|(_, s)| open(s)).map(|(peer, _)| *peer).collect()
     }
 
+    /// The wires that carry connections now.
+    pub fn wires_in_use(&self) -> BTreeSet<&'static str> {
+        let wire = |slot: &Slot| {
+            let held = slot.try_lock().ok()?;
+            held.as_ref().filter(|connection| connection.is_open()).map(Connection::wire)
+        };
+        lock(&self.0.peers).values().filter_map(wire).collect()
+    }
+
     /// Opens a stream to `peer` on the connection there is, or on a new one.
     pub async fn open(&self, peer: &PeerId) -> Result<Stream, OpenError> {
         let slot = self.0.slot(*peer);
@@ -388,7 +434,8 @@ impl Endpoint {
         }
         let id = EndpointId::from_bytes(&peer.0).map_err(|_| OpenError::NoWay)?;
         let addr = EndpointAddr::from_parts(id, addrs);
-        let connecting = self.0.endpoint.connect(addr, ALPN);
+        let elsewhere = addr.addrs.iter().any(|addr| !addr.is_relay());
+        let connecting = self.0.endpoint.connect(addr.clone(), ALPN);
         let result = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
             Ok(Ok(inner)) => Ok(Connection::new(inner, true)),
             Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
@@ -401,12 +448,41 @@ impl Endpoint {
         if let Ok(connection) = &result {
             // Served like one that was made to us. A node that takes no connections serves nobody.
             let _ = self.0.queue.try_send(connection.clone());
+            if elsewhere && connection.wire() == RELAY {
+                let (inner, connection) = (self.0.clone(), connection.clone());
+                self.0.tasks.spawn(async move { inner.lift(&connection, &addr).await });
+            }
         }
         result
     }
 }
 
 impl Inner {
+    /// Has a connection leave its relay: what one connection to a node finds, iroh lets all others to
+    /// it use. No stream is lost by that.
+    async fn lift(&self, connection: &Connection, addr: &EndpointAddr) {
+        let mut wait = LIFT_AFTER;
+        for _ in 0..LIFTS {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = connection.inner.closed() => return,
+                () = tokio::time::sleep(wait) => wait *= 4,
+            }
+            let beside =
+                tokio::time::timeout(CONNECT_LIMIT, self.endpoint.connect(addr.clone(), ALPN));
+            let beside = tokio::select! {
+                () = self.stop.cancelled() => return,
+                beside = beside => beside,
+            };
+            let Ok(Ok(beside)) = beside else { continue };
+            let _ = tokio::time::timeout(FOLLOW, connection.leaves_its_relay()).await;
+            beside.close(0u8.into(), b"");
+            if connection.wire() != RELAY {
+                return;
+            }
+        }
+    }
+
     fn slot(&self, peer: PeerId) -> Slot {
         let mut peers = lock(&self.peers);
         if peers.len() >= MAX_PEERS && !peers.contains_key(&peer) {

@@ -16,6 +16,7 @@ pub mod dial;
 pub mod endpoint;
 pub mod finder;
 pub mod frame;
+mod path;
 pub mod relay;
 mod tls;
 pub mod wire;

@@ -46,6 +46,14 @@ pub struct Config {
     pub allow_net_for_others: Vec<String>,
     /// Listen for plain QUIC here: for tests and trusted networks only.
     pub plain_wire: Option<SocketAddr>,
+    /// Whether nodes are reached by relays.
+    pub relay: bool,
+    /// Whether nodes whose invite names a veil address are tried there, too, over UDP.
+    pub veil: bool,
+    /// Listen for the veil wire here (UDP).
+    pub veil_addr: Option<SocketAddr>,
+    /// Where others reach that: what invites say; the listening address if not given.
+    pub veil_public: Vec<SocketAddr>,
     /// Who may tunnel through this node, and where to.
     pub exit: Exit,
     /// The most bytes that others may move through this node's exit a day, both ways together.
@@ -204,6 +212,10 @@ impl Default for Config {
             allow_net: Vec::new(),
             allow_net_for_others: Vec::new(),
             plain_wire: None,
+            relay: true,
+            veil: true,
+            veil_addr: None,
+            veil_public: Vec::new(),
             exit: Exit::Off,
             exit_quota: ExitQuota::Bytes(10 << 30),
             sites: Vec::new(),
@@ -220,6 +232,7 @@ impl Config {
         self.reach()?;
         self.reach_for_others()?;
         self.site_list()?;
+        self.check_veil()?;
         if self.http_credentials.as_ref().is_some_and(|given| !given.are_sound()) {
             let why = "write USER:PASSWORD, without control characters".into();
             return Err(ConfigError::Value { key: "http-credentials", why });
@@ -227,6 +240,29 @@ impl Config {
         if self.dns.is_empty() {
             let why = "at least one resolver is needed".into();
             return Err(ConfigError::Value { key: "dns", why });
+        }
+        Ok(())
+    }
+
+    fn check_veil(&self) -> Result<(), ConfigError> {
+        let wrong = |key, why: &str| Err(ConfigError::Value { key, why: why.into() });
+        let Some(listen) = self.veil_addr else {
+            return match self.veil_public.is_empty() {
+                true => Ok(()),
+                false => wrong("veil-public", "there is no veil-addr to listen on"),
+            };
+        };
+        if self.exposure == Exposure::Quiet {
+            return wrong("veil-addr", "a quiet node listens nowhere");
+        }
+        if self.upstream.is_some() {
+            return wrong("veil-addr", "with an upstream proxy nothing may go around it");
+        }
+        if listen.ip().is_unspecified() && self.veil_public.is_empty() {
+            return wrong("veil-public", "say under which IP:PORT others reach veil-addr");
+        }
+        if self.veil_public.iter().any(|addr| addr.ip().is_unspecified() || addr.port() == 0) {
+            return wrong("veil-public", "that is no address that others could reach");
         }
         Ok(())
     }
@@ -348,5 +384,22 @@ mod tests {
             assert!(said.starts_with("http-credentials: "), "{said}");
         }
         assert!(Config::default().check().is_ok());
+    }
+
+    #[test]
+    fn who_listens_behind_a_veil_is_open_and_says_where() {
+        let at = |text: &str| Some(text.parse().unwrap());
+        let open = Config { exposure: Exposure::Open, ..Config::default() };
+        let sound = Config { veil_addr: at("192.0.2.1:9"), ..open.clone() };
+        assert!(sound.check().is_ok());
+        let quiet = Config { exposure: Exposure::Quiet, ..sound.clone() };
+        let around = Config { upstream: at("127.0.0.1:9050"), ..sound.clone() };
+        let nowhere = Config { veil_addr: at("0.0.0.0:9"), ..open.clone() };
+        let odd = Config { veil_public: vec!["0.0.0.0:9".parse().unwrap()], ..sound };
+        let lone = Config { veil_public: vec!["192.0.2.1:9".parse().unwrap()], ..open };
+        for config in [quiet, around, nowhere, odd, lone] {
+            let said = config.check().unwrap_err().to_string();
+            assert!(said.starts_with("veil-"), "{said}");
+        }
     }
 }

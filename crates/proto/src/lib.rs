@@ -13,7 +13,7 @@
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
-//! * the wire: [`message`], [`sealed`]
+//! * the wire: [`message`], [`sealed`], [`veil`]
 //! * what stands in the way: [`doctor`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
@@ -46,3 +46,4 @@ pub mod sites;
 pub mod snapshot;
 pub mod stagger;
 pub mod time;
+pub mod veil;

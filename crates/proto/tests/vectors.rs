@@ -11,7 +11,7 @@ use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, Standing, SubkeyCert, TrustSet, TrustedRoot};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey};
-use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket};
+use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket, VeilTicket};
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len};
 use busel_proto::page::{HostName, HostPattern, PageUrl, Variant};
 use busel_proto::sealed::{InjectRequest, Part, hpke_key, open_request, seal_request};
@@ -19,6 +19,8 @@ use busel_proto::signed::Signed;
 use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot, Wanted};
 use busel_proto::time::UnixTime;
+use busel_proto::veil::VeilSecret;
+use busel_proto::veil::frame::{Key, MASK_RANDOM, Said};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
@@ -28,6 +30,9 @@ const SUBKEY_SECRET: [u8; 32] = [2; 32];
 const HPKE_SEED: [u8; 32] = [3; 32];
 const SEAL_RANDOM: [u8; 32] = [5; 32];
 const RESPONSE_NONCE: [u8; 32] = [7; 32];
+const VEIL_SECRET: VeilSecret = VeilSecret([8; 32]);
+const VEIL_BACK: VeilSecret = VeilSecret([9; 32]);
+const VEIL_RANDOM: [u8; MASK_RANDOM] = [6; MASK_RANDOM];
 const URL: &str = "https://news.example/a?page=2";
 const VARIANT: &str = "be";
 const LEN: u64 = 40_000;
@@ -141,7 +146,12 @@ fn invite() -> Invite {
             pin: Hash([5; 32]),
             secret: [6; 16],
         }],
-        peers: vec![PeerTicket { peer: PeerId([7; 32]), relay: Some(0), addrs: vec![] }],
+        peers: vec![PeerTicket {
+            peer: PeerId([7; 32]),
+            relay: Some(0),
+            addrs: vec![],
+            veil: Some(VeilTicket { addrs: vec!["192.0.2.9:443".into()], secret: VEIL_SECRET }),
+        }],
         roots: vec![trusted()],
         injectors: vec![InjectorTicket { peer: PeerId([7; 32]), cert: snapshot().cert }],
         sites: vec![Site { query, ..Site::new(trusted().hosts[0].clone()) }],
@@ -181,6 +191,29 @@ fn answers() -> [(&'static str, Answer); 4] {
     ]
 }
 
+/// A QUIC packet with a short header, as far as the veil looks at it.
+fn packet(len: u8) -> Vec<u8> {
+    (0..len).map(|n| if n == 0 { 0x41 } else { n }).collect()
+}
+
+fn whole() -> Vec<u8> {
+    packet(250).repeat(5)
+}
+
+fn said(inner: &[u8]) -> Said<'_> {
+    Said { at: UnixTime(NOT_BEFORE), back: VEIL_BACK, inner }
+}
+
+fn veiled() -> [(&'static str, Vec<u8>); 3] {
+    let key = Key::of(&VEIL_SECRET);
+    let random = VEIL_RANDOM.first_chunk().expect("it is longer");
+    let sealed = key.seal(&said(&packet(40)), random).expect("a short packet");
+    let (mut padded, mut masked) = (Vec::new(), whole());
+    key.mask_padded(&packet(40), &VEIL_RANDOM, &mut padded);
+    key.mask_whole(&mut masked);
+    [("veil_sealed", sealed), ("veil_padded", padded), ("veil_whole", masked)]
+}
+
 fn build() -> Vectors {
     let mut all = Vectors::new();
     let mut put = |name: &str, bytes: &[u8]| {
@@ -210,6 +243,10 @@ fn build() -> Vectors {
         put(name, &answer.to_frame());
     }
 
+    for (name, datagram) in veiled() {
+        put(name, &datagram);
+    }
+
     let (blob, outboard) = tree();
     let range = WINDOW_START..LEN;
     let part = &body()[usize::try_from(WINDOW_START).expect("it fits")..];
@@ -234,6 +271,11 @@ fn given() -> Value {
         "seal_random": hex(&SEAL_RANDOM),
         "response_nonce": hex(&RESPONSE_NONCE),
         "response_part": "kind 1 (data), the bytes of “hello”; the last chunk",
+        "veil_secret": hex(&VEIL_SECRET.0),
+        "veil_back": hex(&VEIL_BACK.0),
+        "veil_time": NOT_BEFORE,
+        "veil_random": hex(&VEIL_RANDOM),
+        "veil_packet": "0x41, then byte n is n: 40 bytes; for veil_whole 250 bytes, five times",
         "url": URL,
         "variant": VARIANT,
         "blob_len": LEN,
@@ -340,6 +382,20 @@ fn messages_of_the_file_decode_and_open() {
     }
     for (name, answer) in answers() {
         assert_eq!(Answer::from_frame(&file.frame(name)), Ok(answer), "{name}");
+    }
+}
+
+#[test]
+fn veiled_datagrams_of_the_file_open() {
+    let file = Bytes(read());
+    let key = Key::of(&VEIL_SECRET);
+    let opened = key.open(&file.get("veil_sealed")).unwrap();
+    assert_eq!((opened.at, opened.back), (UnixTime(NOT_BEFORE), VEIL_BACK));
+    assert_eq!(opened.inner, packet(40));
+    for (name, packet) in [("veil_padded", packet(40)), ("veil_whole", whole())] {
+        let mut datagram = file.get(name);
+        assert_eq!(key.unmask(&mut datagram), Some(packet.len()), "{name}");
+        assert_eq!(datagram[..packet.len()], packet, "{name}");
     }
 }
 

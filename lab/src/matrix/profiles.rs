@@ -20,7 +20,7 @@ pub(super) fn profiles() -> Vec<Case> {
         Case::site("belarus_2025", |s| belarus_2025::set(&s.scene.world, &lists())),
         Case::site("china", |s| {
             let (world, host) = (&s.scene.world, s.host("prober"));
-            let prober = Prober::start(world, host, |report| !report.is_web_server());
+            let prober = Prober::start(world, host, |report| !report.is_clean());
             china::set(world, &lists(), prober)
         }),
         Case::abroad("iran_2026", |s| iran_2026::set(&s.scene.world, &lists())),

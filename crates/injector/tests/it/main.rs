@@ -24,3 +24,4 @@ mod stale;
 mod support;
 mod tunnel;
 mod upstream;
+mod veil;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use busel_proto::cbor;
 use busel_proto::id::PeerId;
-use busel_proto::invite::RelayTicket;
+use busel_proto::invite::{RelayTicket, VeilTicket};
 use futures_util::future::{BoxFuture, FutureExt};
 use minicbor::{Decode, Encode};
 
@@ -46,6 +46,8 @@ struct Node {
     addrs: Vec<String>,
     #[n(3)]
     failures: u32,
+    #[n(4)]
+    veil: Option<VeilTicket>,
 }
 
 impl Saved {
@@ -74,6 +76,7 @@ impl Finder for Saved {
             peer: node.peer,
             relay: node.relay,
             addrs: node.addrs.iter().filter_map(|addr| addr.parse().ok()).collect(),
+            veil: node.veil,
         };
         let found = nodes.into_iter().map(contact).collect();
         async move { found }.boxed()
@@ -90,6 +93,7 @@ impl Finder for Saved {
             relay: contact.relay.clone(),
             addrs: contact.addrs.iter().map(ToString::to_string).collect(),
             failures: 0,
+            veil: contact.veil.clone(),
         };
         if worked {
             if !known && nodes.len() >= MAX {
@@ -118,6 +122,7 @@ mod tests {
             peer: PeerId([n; 32]),
             relay: None,
             addrs: vec![std::net::SocketAddr::from(([127, 0, 0, 1], 9))],
+            veil: None,
         }
     }
 
