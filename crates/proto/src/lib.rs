@@ -13,11 +13,12 @@
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
-//! * the wire: [`message`], [`sealed`]
+//! * the wire: [`message`], [`sealed`], [`carrier`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
 pub mod budget;
+pub mod carrier;
 pub mod cbor;
 pub mod cert;
 mod crowd;
