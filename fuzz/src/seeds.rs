@@ -161,6 +161,7 @@ fn invites() -> Vec<Vec<u8>> {
         sni: HostName::parse("www.example.org").expect("a fixed host"),
         pin: Hash([5; 32]),
         secret: [6; 16],
+        also: vec![],
     };
     let pattern = HostPattern::parse("*.news.example").expect("a fixed pattern");
     let mut site = Site::new(pattern.clone());

@@ -5,6 +5,7 @@
 //! service; all others, a prober's among them, reach the site: the files of a directory, or a page
 //! of our own that says little. A wrong or an old secret looks just like a page that is not there.
 
+mod sessions;
 mod site;
 
 use std::convert::Infallible;
@@ -20,25 +21,25 @@ use busel_proto::invite::RelayTicket;
 use busel_proto::page::HostName;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use iroh_relay::KeyCache;
-use iroh_relay::server::http_server::{Handlers, RelayService, RelayServiceWithNotify};
-use iroh_relay::server::streams::MaybeTlsStream;
+use iroh_relay::server::http_server::{Handlers, RelayService};
 use iroh_relay::server::{AllowAll, ClientRateLimit, Metrics};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::tls;
+use sessions::Sessions;
 use site::Site;
 
 /// Connections served at once.
@@ -60,6 +61,8 @@ pub struct RelayConfig {
     pub identity: Identity,
     /// The way in.
     pub secret: [u8; 16],
+    /// Other names that invites offer, for where the certificate's does not pass.
+    pub also: Vec<HostName>,
     /// The site that everyone else sees: a directory of files, or a built-in page.
     pub site: Option<PathBuf>,
     /// The most bytes a second that one client may send; unlimited if not given.
@@ -162,6 +165,7 @@ impl RelayServer {
             sni: config.identity.name.clone(),
             pin,
             secret: config.secret,
+            also: config.also,
         };
         let limit = config.bytes_per_second.map(ClientRateLimit::new);
         let service = RelayService::new(
@@ -172,13 +176,13 @@ impl RelayServer {
             Arc::new(AllowAll),
             Arc::new(Metrics::default()),
         );
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let front = Arc::new(Front {
             acceptor: TlsAcceptor::from(tls),
-            prefix: format!("/{}", HEXLOWER.encode(&config.secret)),
-            service: service.clone(),
+            secret: HEXLOWER.encode(&config.secret),
+            sessions: Sessions::new(service.clone(), stop.clone(), tasks.clone()),
             site,
         });
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(accept(listener, front, stop.clone(), tasks.clone()));
         Ok(Self { ticket, addr, stop, tasks, service })
     }
@@ -213,8 +217,8 @@ type RelayBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 /// What stands behind the port.
 struct Front {
     acceptor: TlsAcceptor,
-    prefix: String,
-    service: RelayService,
+    secret: String,
+    sessions: Sessions,
     site: Site,
 }
 
@@ -256,16 +260,15 @@ impl Front {
         let _ = stream.set_nodelay(true);
         let handshake = self.acceptor.accept(stream);
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await else { return };
-        let inner = RelayServiceWithNotify::new(self.service.clone(), Arc::new(Notify::new()));
         let service = service_fn(move |request| {
-            let (front, inner) = (self.clone(), inner.clone());
-            async move { Ok::<_, Infallible>(front.answer(request, &inner).await) }
+            let front = self.clone();
+            async move { Ok::<_, Infallible>(front.answer(request)) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HANDSHAKE_LIMIT)
             .max_buf_size(16 * 1024)
-            .serve_connection(TokioIo::new(MaybeTlsStream::Tls(stream)), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
             .await;
         if let Err(error) = served {
@@ -273,23 +276,32 @@ impl Front {
         }
     }
 
-    async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        inner: &RelayServiceWithNotify,
-    ) -> Response<RelayBody> {
-        let path = request.uri().path();
-        match path.strip_prefix(&self.prefix).and_then(|rest| rest.parse::<Uri>().ok()) {
+    fn answer(&self, request: Request<Incoming>) -> Response<RelayBody> {
+        let answered = match self.inside(request.uri().path()) {
             // iroh's probe, by which a node chooses its home relay.
-            Some(uri) if uri.path() == "/ping" => Response::new(full(Bytes::new())),
-            Some(uri) => {
-                *request.uri_mut() = uri;
-                match inner.call(request).await {
-                    Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
-                    Err(_) => self.site.not_found().map(full),
-                }
-            }
-            None => self.site.answer(&request).map(full),
+            Some("ping") => Some(Response::new(full(Bytes::new()))),
+            Some(inside) => match sessions::Entry::parse(inside, &request) {
+                Some(entry) => return self.enter(entry, request),
+                None => None,
+            },
+            None => None,
+        };
+        answered.unwrap_or_else(|| self.site.answer(&request).map(full))
+    }
+
+    /// What follows the secret in a path that has it.
+    fn inside<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
+        // All of it is compared, so that the time says nothing of how much was right.
+        let differs = first.bytes().zip(self.secret.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
+        (first.len() == self.secret.len() && differs == 0).then_some(rest)
+    }
+
+    fn enter(&self, entry: sessions::Entry, request: Request<Incoming>) -> Response<RelayBody> {
+        let answer = self.site.answer(&request);
+        match self.sessions.enter(entry, request) {
+            Some(switched) => switched.map(|()| full(Bytes::new())),
+            None => answer.map(full),
         }
     }
 }

@@ -26,6 +26,7 @@ async fn relay() -> RelayServer {
         identity: Identity::generate(&name).unwrap(),
         secret: [7; 16],
         site: None,
+        also: Vec::new(),
         bytes_per_second: None,
     })
     .await

@@ -140,6 +140,7 @@ fn invite() -> Invite {
             sni: HostName::parse("www.example.org").expect("a host"),
             pin: Hash([5; 32]),
             secret: [6; 16],
+            also: vec![],
         }],
         peers: vec![PeerTicket { peer: PeerId([7; 32]), relay: Some(0), addrs: vec![] }],
         roots: vec![trusted()],

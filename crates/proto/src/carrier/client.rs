@@ -103,6 +103,11 @@ impl Client {
         }
     }
 
+    /// Whether a leg is answered and owes nothing for too long.
+    pub fn is_well(&self) -> bool {
+        self.session.legs.values().any(|leg| leg.is_answered() && !leg.suspect)
+    }
+
     /// What was learned of the line.
     pub fn habit(&self) -> &Habit {
         &self.habit
@@ -308,7 +313,7 @@ impl Client {
         let finished = self.finished_at.map(|at| at + LINGER);
         let retry = (self.opening.is_none() && self.retry_at > now).then_some(self.retry_at);
         let expiry = Some(self.last_met()).filter(|at| at.0 != u64::MAX).map(|at| at + EXPIRY);
-        let moments = [self.session.ack_at(), overdue, probe, linger, finished, retry, expiry];
+        let moments = [self.session.ack_at(now), overdue, probe, linger, finished, retry, expiry];
         moments.into_iter().flatten().min()
     }
 }

@@ -105,6 +105,6 @@ impl Server {
             return ServerOutput::Over;
         }
         let expiry = self.alone.map(|since| since + EXPIRY);
-        ServerOutput::Wait(self.session.ack_at().into_iter().chain(expiry).min())
+        ServerOutput::Wait(self.session.ack_at(now).into_iter().chain(expiry).min())
     }
 }

@@ -441,8 +441,9 @@ impl Session {
         }
     }
 
-    /// When an acknowledgement is due next.
-    pub(super) fn ack_at(&self) -> Option<Tick> {
-        self.legs.values().filter(|leg| leg.end == End::Not).filter_map(|leg| leg.ack_at).min()
+    /// When an acknowledgement that is not due yet will be.
+    pub(super) fn ack_at(&self, now: Tick) -> Option<Tick> {
+        let legs = self.legs.values().filter(|leg| leg.end == End::Not);
+        legs.filter_map(|leg| leg.ack_at).filter(|at| *at > now).min()
     }
 }
