@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use busel_net::dial::Upstream;
 use busel_node::config::{ConnectTo, Exit, ExitQuota, Exposure};
 use busel_proto::page::HostPattern;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -93,9 +94,12 @@ pub(crate) struct NodeFlags {
     /// quiet: show nothing of what is read; open: serve others
     #[arg(long, value_enum)]
     pub(crate) exposure: Option<ExposureFlag>,
-    /// Connect to everything through this SOCKS5 proxy
-    #[arg(long, value_name = "IP:PORT")]
-    pub(crate) upstream: Option<SocketAddr>,
+    /// Connect to everything through this proxy: socks5://[USER:PASSWORD@]IP:PORT or http://…
+    #[arg(long, value_name = "PROXY")]
+    pub(crate) upstream: Option<Upstream>,
+    /// Use that proxy only where the plain way fails
+    #[arg(long)]
+    pub(crate) upstream_also: bool,
     /// A resolver: system, udp://IP:PORT or https://NAME@IP:PORT; several are tried in order
     #[arg(long, value_name = "RESOLVER")]
     pub(crate) dns: Vec<String>,
@@ -245,6 +249,9 @@ pub(crate) struct Relay {
     /// The name that it shows
     #[arg(long, default_value = "www.example.org")]
     pub(crate) name: String,
+    /// Another name that readers may show instead, where a filter does not let that one pass
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Vec<String>,
     /// Directory of the web site that everyone else sees
     #[arg(long, value_name = "DIR")]
     pub(crate) site: Option<PathBuf>,

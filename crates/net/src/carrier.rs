@@ -9,9 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use busel_proto::carrier::{
-    Broken, Client, ClientOutput, LegId, Server, ServerOutput, Session,
-};
+use busel_proto::carrier::{Broken, Client, ClientOutput, LegId, Server, ServerOutput, Session};
 use busel_proto::time::Tick;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;

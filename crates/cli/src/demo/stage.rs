@@ -189,7 +189,7 @@ fn reader_config(
         exposure,
         http: door.then_some(LOOPBACK),
         dns: vec![Dns::Plain(isp.dns())],
-        upstream: Some(isp.socks()),
+        upstream: Some(isp.socks().into()),
         extra_ca: vec![ca.to_owned()],
         allow_net: vec![format!("{SITE_ADDR}/24")],
         ..Config::default()

@@ -79,11 +79,7 @@ impl Sessions {
     }
 
     /// Lets a leg in; nothing if it has no session here, or there is no place for a new one.
-    pub(super) fn enter(
-        &self,
-        entry: Entry,
-        request: Request<Incoming>,
-    ) -> Option<Response<()>> {
+    pub(super) fn enter(&self, entry: Entry, request: Request<Incoming>) -> Option<Response<()>> {
         let live = self.session(entry)?;
         self.run(async move {
             let upgraded = tokio::time::timeout(UPGRADE_LIMIT, hyper::upgrade::on(request)).await;

@@ -98,7 +98,10 @@ mod tests {
     #[test]
     fn how_long_one_is_waited_for_is_measured() {
         assert_eq!(Approaches::patience(Some(Duration::from_millis(5))), LEAST_WAIT);
-        assert_eq!(Approaches::patience(Some(Duration::from_millis(300))), Duration::from_millis(1200));
+        assert_eq!(
+            Approaches::patience(Some(Duration::from_millis(300))),
+            Duration::from_millis(1200)
+        );
         assert_eq!(Approaches::patience(None), MOST_WAIT);
     }
 }

@@ -150,9 +150,9 @@ impl Client {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// The server does not know the session any more.
+    /// The server does not know the session, or takes no new one.
     pub fn refused(&mut self, id: LegId, now: Tick) {
-        self.gone |= self.known;
+        self.gone = true;
         self.failed(id, now);
     }
 
@@ -217,7 +217,8 @@ impl Client {
 
     /// When the other end was last known to be there: on an idle leg, it still is.
     fn last_met(&self) -> Tick {
-        let idle = self.session.legs.values().any(|leg| leg.is_answered() && leg.asked_at.is_none());
+        let idle =
+            self.session.legs.values().any(|leg| leg.is_answered() && leg.asked_at.is_none());
         if idle { Tick(u64::MAX) } else { self.met_at }
     }
 
@@ -249,7 +250,8 @@ impl Client {
 
     /// Lets newer legs take over from older ones, once they are answered.
     fn settle(&mut self, now: Tick) {
-        let newest = self.session.legs.iter().rev().find(|(_, leg)| leg.is_answered() && !leg.suspect);
+        let newest =
+            self.session.legs.iter().rev().find(|(_, leg)| leg.is_answered() && !leg.suspect);
         let Some(newest) = newest.map(|(id, _)| *id) else { return };
         if let Some(down) = self.silent.take() {
             self.habit.froze(down, now);

@@ -118,11 +118,9 @@ impl Frame {
             0 => Self::Pad(rest.len()),
             1 => Self::Data { offset: rest.get_u64(), bytes: rest },
             2 => Self::Ack { received: rest.get_u64(), limit: rest.get_u64() },
-            3 => Self::Open {
-                number: rest.get_u32(),
-                from: rest.get_u32(),
-                budget: rest.get_u32(),
-            },
+            3 => {
+                Self::Open { number: rest.get_u32(), from: rest.get_u32(), budget: rest.get_u32() }
+            }
             4 => Self::End,
             5 => Self::Fin(rest.get_u64()),
             _ => Self::Ping,

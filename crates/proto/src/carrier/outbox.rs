@@ -23,7 +23,7 @@ impl Ranges {
         let touched = &self.0[from..to];
         let start = touched.first().map_or(new.start, |range| range.start.min(new.start));
         let end = touched.last().map_or(new.end, |range| range.end.max(new.end));
-        self.0.splice(from..to, [start..end]);
+        self.0.splice(from..to, std::iter::once(start..end));
     }
 
     /// Drops all before `offset`.
@@ -151,10 +151,10 @@ mod tests {
     #[test]
     fn ranges_that_touch_become_one() {
         assert_eq!(ranges(&[5..7, 0..2, 7..9, 2..3]).0, [0..3, 5..9]);
-        assert_eq!(ranges(&[0..2, 4..6, 8..9, 1..8]).0, [0..9]);
+        assert_eq!(ranges(&[0..2, 4..6, 8..9, 1..8]), ranges(&[0..4, 4..9]));
         let mut cut = ranges(&[0..3, 5..9]);
         cut.forget(6);
-        assert_eq!(cut.0, [6..9]);
+        assert_eq!(cut, Ranges(std::iter::once(6..9).collect()));
     }
 
     #[test]

@@ -234,9 +234,7 @@ impl Session {
         let usable = |leg: &Leg| leg.end == End::Not && begun(leg) && ready(leg);
         let legs = self.legs.iter().filter(|(_, leg)| usable(leg));
         let best = if self.is_client {
-            legs.max_by_key(|(id, leg)| {
-                (!leg.suspect, !leg.peer_ended, leg.is_answered(), **id)
-            })
+            legs.max_by_key(|(id, leg)| (!leg.suspect, !leg.peer_ended, leg.is_answered(), **id))
         } else {
             let mut legs = legs;
             legs.next()
@@ -245,12 +243,7 @@ impl Session {
     }
 
     /// Takes what came on a leg. A leg that is broken is lost.
-    pub(super) fn received(
-        &mut self,
-        id: LegId,
-        bytes: &[u8],
-        now: Tick,
-    ) -> Result<(), Broken> {
+    pub(super) fn received(&mut self, id: LegId, bytes: &[u8], now: Tick) -> Result<(), Broken> {
         let Some(leg) = self.legs.get_mut(&id) else { return Ok(()) };
         leg.heard(bytes.len(), now);
         leg.decoder.push(bytes);
@@ -342,7 +335,8 @@ impl Session {
     pub fn transmit(&mut self, id: LegId, now: Tick) -> Option<Vec<u8>> {
         let speaks = self.speaker() == Some(id);
         let data = speaks && self.out.is_due();
-        let window = speaks && self.inbox.limit() - self.told.min(self.inbox.limit()) >= WINDOW as u64 / 4;
+        let window =
+            speaks && self.inbox.limit() - self.told.min(self.inbox.limit()) >= WINDOW as u64 / 4;
         let fin = speaks && self.out.finished && self.out.is_sent() && self.fin_on.is_none();
         // Who can't speak any more leaves its acknowledgements to whoever does.
         self.pass_on_ack();

@@ -63,8 +63,8 @@ impl Shape {
             Side::Sparing => 40 + below(120),
         };
         let most = match self.writes {
-            ..=CUT => least.max(400) + below(600),
-            ..=SMALL => SMALL_RECORD,
+            writes if writes <= CUT => least.max(400) + below(600),
+            writes if writes <= SMALL => SMALL_RECORD,
             _ => MAX_DATA,
         };
         match self.exchanges < PADDED {

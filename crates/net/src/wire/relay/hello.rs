@@ -52,7 +52,11 @@ fn split(hello: &[u8], name: &str) -> Option<Vec<Vec<u8>>> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Hello<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if let Some(name) = this.name.take()
             && let Some(parts) = split(buf, name.as_str())
@@ -112,7 +116,8 @@ mod tests {
         let mut all = Vec::new();
         far.read_to_end(&mut all).await.unwrap();
         let expected =
-            [&[22, 3, 1, 0, 12][..], b"abcdewww.exa", &[22, 3, 1, 0, 13], b"mple.orgfghij"].concat();
+            [&[22, 3, 1, 0, 12][..], b"abcdewww.exa", &[22, 3, 1, 0, 13], b"mple.orgfghij"]
+                .concat();
         assert_eq!(all, [&expected[..], b"more www.example.org"].concat());
     }
 

@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::hello::Hello;
 use crate::carrier::Carrier;
-use crate::dial::Dialer;
+use crate::dial::{BESIDE, CONNECT_LIMIT, Dialer};
 use crate::tls;
 
 /// A TLS handshake takes at most this long.
@@ -84,34 +84,37 @@ impl Line {
     /// A TLS connection to the relay.
     pub(super) async fn connect(&self) -> Result<Tls, Failure> {
         let names = 1 + self.ticket.also.len();
-        let order = lock(&self.approaches).order(names, false, self.now());
+        let order =
+            lock(&self.approaches).order(names, self.dialer.further().is_some(), self.now());
         let mut last = Failure::Silent;
         let mut tries = pin!(FuturesUnordered::new());
+        // A way on which not even a connection comes about is not tried with other hellos.
+        let mut dead = [false; 2];
         for approach in order {
+            if dead[usize::from(approach.upstream)] {
+                continue;
+            }
             let began = Instant::now();
             let stream = tokio::select! {
-                dialled = self.dial() => match dialled {
-                    Ok(stream) => stream,
-                    // Whatever the hello, it would not even be heard.
-                    Err(failure) if tries.is_empty() => return Err(failure),
-                    Err(_) => break,
-                },
+                dialled = self.dial(approach.upstream) => dialled,
                 Some((approach, Ok(tls))) = tries.next() => return Ok(self.worked(approach, tls)),
             };
-            let patience = Approaches::patience(Some(began.elapsed()));
-            tries.push(self.shake(approach, stream));
-            let until = tokio::time::sleep(patience);
-            let mut until = pin!(until);
-            loop {
-                tokio::select! {
-                    Some((approach, done)) = tries.next() => match done {
-                        Ok(tls) => return Ok(self.worked(approach, tls)),
-                        Err(failure) => last = failure,
-                    },
-                    () = &mut until => break,
+            match stream {
+                Ok(stream) => tries.push(self.shake(approach, stream)),
+                Err(failure) => {
+                    dead[usize::from(approach.upstream)] = true;
+                    last = failure;
+                    continue;
                 }
-                if tries.is_empty() {
-                    break;
+            }
+            let patience = Approaches::patience(Some(began.elapsed()));
+            // Until it fails, or has had its time.
+            while let Ok(Some((approach, done))) =
+                tokio::time::timeout(patience, tries.next()).await
+            {
+                match done {
+                    Ok(tls) => return Ok(self.worked(approach, tls)),
+                    Err(failure) => last = failure,
                 }
             }
         }
@@ -129,7 +132,11 @@ impl Line {
         tls
     }
 
-    async fn shake(&self, approach: Approach, stream: TcpStream) -> (Approach, Result<Tls, Failure>) {
+    async fn shake(
+        &self,
+        approach: Approach,
+        stream: TcpStream,
+    ) -> (Approach, Result<Tls, Failure>) {
         let name = self.name(approach.name);
         let done = async {
             let shown = name.as_str().to_owned().try_into();
@@ -150,19 +157,26 @@ impl Line {
 
     /// A relay that is named and not numbered is looked up by the upstream proxy, if there is one,
     /// else by the system.
-    async fn dial(&self) -> Result<TcpStream, Failure> {
-        let addr = &self.ticket.addr;
-        if let Ok(addr) = addr.parse() {
-            return self.dialer.dial(addr).await;
-        }
-        if self.dialer.is_upstream() {
-            let (host, port) = addr.rsplit_once(':').ok_or(Failure::NameUnanswered)?;
-            let port = port.parse().map_err(|_| Failure::NameUnanswered)?;
-            return self.dialer.dial_name(host, port).await;
-        }
-        let found = tokio::net::lookup_host(addr).await.map_err(|_| Failure::NameUnanswered)?;
-        self.dialer.dial_any(&found.collect::<Vec<_>>()).await
+    async fn dial(&self, through_upstream: bool) -> Result<TcpStream, Failure> {
+        let further = self.dialer.further();
+        let limit = if further.is_some() && !through_upstream { BESIDE } else { CONNECT_LIMIT };
+        let dialer = further.filter(|_| through_upstream).unwrap_or_else(|| self.dialer.plain());
+        let dialled = tokio::time::timeout(limit, dial(&dialer, &self.ticket.addr)).await;
+        dialled.unwrap_or(Err(Failure::Silent))
     }
+}
+
+async fn dial(dialer: &Dialer, addr: &str) -> Result<TcpStream, Failure> {
+    if let Ok(addr) = addr.parse() {
+        return dialer.dial(addr).await;
+    }
+    if dialer.is_upstream() {
+        let (host, port) = addr.rsplit_once(':').ok_or(Failure::NameUnanswered)?;
+        let port = port.parse().map_err(|_| Failure::NameUnanswered)?;
+        return dialer.dial_name(host, port).await;
+    }
+    let found = tokio::net::lookup_host(addr).await.map_err(|_| Failure::NameUnanswered)?;
+    dialer.dial_any(&found.collect::<Vec<_>>()).await
 }
 
 fn of_tls(error: &io::Error) -> Failure {
