@@ -14,6 +14,7 @@
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`], [`carrier`]
+//! * what stands in the way: [`doctor`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
@@ -22,6 +23,7 @@ pub mod carrier;
 pub mod cbor;
 pub mod cert;
 mod crowd;
+pub mod doctor;
 pub mod evict;
 pub mod failure;
 pub mod favour;

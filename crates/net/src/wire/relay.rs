@@ -72,6 +72,13 @@ impl Relay {
         Ok(Self { shared, addr, stop, tasks })
     }
 
+    /// Whether a relay is there: connects to it, checks its pin, and says nothing more.
+    pub async fn reach(&self, ticket: &RelayTicket) -> Result<(), Failure> {
+        let known = lock(&self.shared.lines).get(&ticket.inner_name()).cloned();
+        let line = known.unwrap_or_else(|| Line::new(ticket.clone(), self.shared.dialer.clone()));
+        line.connect().await.map(drop)
+    }
+
     /// Ends the proxy and all it carries.
     pub async fn stop(&self) {
         self.stop.cancel();
