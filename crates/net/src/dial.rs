@@ -183,4 +183,12 @@ mod tests {
         assert_eq!(stream.peer_addr().unwrap(), open);
         assert_eq!(Dialer::default().dial_any(&[]).await.unwrap_err(), Failure::Unreachable);
     }
+
+    #[tokio::test]
+    async fn a_further_way_is_taken_where_the_first_fails_and_blamed_for_nothing() {
+        let refused = || std::future::ready(Err::<u8, _>(Failure::Refused));
+        assert_eq!(beside(refused(), async { Ok(1) }).await, Ok(1));
+        assert_eq!(beside(refused(), async { Err(Failure::Silent) }).await, Err(Failure::Refused));
+        assert_eq!(beside(async { Ok(2) }, refused()).await, Ok(2));
+    }
 }

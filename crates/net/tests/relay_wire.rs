@@ -110,6 +110,32 @@ async fn a_prober_sees_a_web_site() {
     }
 }
 
+/// Who knows the secret but no session of it sees the site too, to the byte.
+#[tokio::test]
+async fn without_a_token_of_ours_the_way_in_is_not_there() {
+    let relay = relay().await;
+    let secret = "07".repeat(16);
+    let missing = probe(relay.addr(), "/missing").await;
+    let token = "ab".repeat(16);
+    for path in [
+        format!("/{secret}/{token}/next"),
+        format!("/{secret}/{token}/other"),
+        format!("/{secret}/{}/first", "ab".repeat(15)),
+        format!("/{}/{token}/first", "08".repeat(16)),
+        format!("/{secret}"),
+        format!("/{secret}/relay"),
+    ] {
+        let answer = probe(relay.addr(), &path).await;
+        let dateless = |answer: &str| {
+            let lines = answer.lines().filter(|line| !line.to_lowercase().starts_with("date:"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(dateless(&answer), dateless(&missing), "{path}");
+    }
+    let entered = probe(relay.addr(), &format!("/{secret}/{token}/first")).await;
+    assert!(entered.starts_with("HTTP/1.1 101"), "{entered}");
+}
+
 async fn probe(addr: SocketAddr, path: &str) -> String {
     #[derive(Debug)]
     struct Any(Arc<rustls::crypto::CryptoProvider>);
