@@ -15,6 +15,7 @@ pub(crate) async fn start() -> Result<(Ready, Doer)> {
         identity: Identity::generate(&HostName::parse("www.example.org")?)?,
         secret: rand::random(),
         site: None,
+        site_proxy: None,
         also: Vec::new(),
         bytes_per_second: None,
     })

@@ -280,6 +280,9 @@ pub(crate) struct Relay {
     /// Directory of the web site that everyone else sees
     #[arg(long, value_name = "DIR")]
     pub(crate) site: Option<PathBuf>,
+    /// Web site that everyone else is passed on to instead, e.g. http://127.0.0.1:8080
+    #[arg(long, value_name = "URL", conflicts_with = "site")]
+    pub(crate) site_proxy: Option<String>,
     /// Certificate chain of the site (PEM) [default: one made by itself, pinned by the invite]
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,

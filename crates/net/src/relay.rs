@@ -5,6 +5,7 @@
 //! service; all others, a prober's among them, reach the site: the files of a directory, or a page
 //! of our own that says little. A wrong or an old secret looks just like a page that is not there.
 
+mod backend;
 mod sessions;
 mod site;
 
@@ -39,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::tls;
+use backend::Backend;
 use sessions::Sessions;
 use site::Site;
 
@@ -65,6 +67,8 @@ pub struct RelayConfig {
     pub also: Vec<HostName>,
     /// The site that everyone else sees: a directory of files, or a built-in page.
     pub site: Option<PathBuf>,
+    /// A site at `http://HOST:PORT` that everyone else is passed on to, instead.
+    pub site_proxy: Option<String>,
     /// The most bytes a second that one client may send; unlimited if not given.
     pub bytes_per_second: Option<NonZeroU32>,
 }
@@ -95,6 +99,9 @@ pub enum RelayError {
     /// The certificate or key is not usable.
     #[error("the relay's certificate can't be used: {0}")]
     Certificate(String),
+    /// No site can be passed on to by this URL.
+    #[error("“{0}” is no site to pass on to: write http://HOST:PORT")]
+    Proxy(String),
     /// The site's directory can't be read.
     #[error("the site's directory can't be read: {0}")]
     Site(io::Error),
@@ -156,6 +163,7 @@ impl RelayServer {
         let tls =
             tls::server_config(chain, key).map_err(|e| RelayError::Certificate(e.to_string()))?;
         let site = Site::load(config.site.as_deref()).await.map_err(RelayError::Site)?;
+        let backend = config.site_proxy.as_deref().map(Backend::new).transpose()?;
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|e| RelayError::Listen(config.listen, e))?;
@@ -182,6 +190,7 @@ impl RelayServer {
             secret: HEXLOWER.encode(&config.secret),
             sessions: Sessions::new(service.clone(), stop.clone(), tasks.clone()),
             site,
+            backend,
         });
         tasks.spawn(accept(listener, front, stop.clone(), tasks.clone()));
         Ok(Self { ticket, addr, stop, tasks, service })
@@ -220,6 +229,7 @@ struct Front {
     secret: String,
     sessions: Sessions,
     site: Site,
+    backend: Option<Backend>,
 }
 
 async fn accept(
@@ -262,7 +272,7 @@ impl Front {
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await else { return };
         let service = service_fn(move |request| {
             let front = self.clone();
-            async move { Ok::<_, Infallible>(front.answer(request)) }
+            async move { Ok::<_, Infallible>(front.answer(request).await) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -276,17 +286,37 @@ impl Front {
         }
     }
 
-    fn answer(&self, request: Request<Incoming>) -> Response<RelayBody> {
-        let answered = match self.inside(request.uri().path()) {
-            // iroh's probe, by which a node chooses its home relay.
-            Some("ping") => Some(Response::new(full(Bytes::new()))),
-            Some(inside) => match sessions::Entry::parse(inside, &request) {
-                Some(entry) => return self.enter(entry, request),
-                None => None,
-            },
-            None => None,
+    async fn answer(&self, request: Request<Incoming>) -> Response<RelayBody> {
+        let Some(inside) = self.inside(request.uri().path()) else {
+            return self.outside(request).await;
         };
-        answered.unwrap_or_else(|| self.site.answer(&request).map(full))
+        // iroh's probe, by which a node chooses its home relay.
+        if inside == "ping" {
+            return Response::new(full(Bytes::new()));
+        }
+        match sessions::Entry::parse(inside, &request) {
+            None => self.outside(self.without_secret(request)).await,
+            Some(entry) => match self.sessions.enter(entry, request) {
+                Ok(switched) => switched.map(|()| full(Bytes::new())),
+                Err(request) => self.outside(self.without_secret(*request)).await,
+            },
+        }
+    }
+
+    /// What everyone sees.
+    async fn outside(&self, request: Request<Incoming>) -> Response<RelayBody> {
+        match &self.backend {
+            Some(backend) => backend.answer(request).await,
+            None => self.site.answer(&request).map(full),
+        }
+    }
+
+    /// The request as one for a page that is not there: a site's log is no place for the way in.
+    fn without_secret(&self, mut request: Request<Incoming>) -> Request<Incoming> {
+        let other = HEXLOWER.encode(&rand::random::<[u8; 16]>());
+        let path = request.uri().path().replacen(&self.secret, &other, 1);
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        request
     }
 
     /// What follows the secret in a path that has it.
@@ -295,14 +325,6 @@ impl Front {
         // All of it is compared, so that the time says nothing of how much was right.
         let differs = first.bytes().zip(self.secret.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
         (first.len() == self.secret.len() && differs == 0).then_some(rest)
-    }
-
-    fn enter(&self, entry: sessions::Entry, request: Request<Incoming>) -> Response<RelayBody> {
-        let answer = self.site.answer(&request);
-        match self.sessions.enter(entry, request) {
-            Some(switched) => switched.map(|()| full(Bytes::new())),
-            None => answer.map(full),
-        }
     }
 }
 

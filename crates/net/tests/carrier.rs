@@ -99,6 +99,7 @@ async fn relay() -> RelayServer {
         identity: Identity::generate(&HostName::parse(NAME).unwrap()).unwrap(),
         secret: [7; 16],
         site: None,
+        site_proxy: None,
         also: vec![HostName::parse("other.example.com").unwrap()],
         bytes_per_second: None,
     })

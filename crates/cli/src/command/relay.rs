@@ -35,6 +35,7 @@ pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode>
         identity: Identity { name: HostName::parse(&kept.name)?, cert: kept.cert, key: kept.key },
         secret: secret.try_into().ok().context("relay.json is damaged")?,
         site: relay.site,
+        site_proxy: relay.site_proxy,
         also: names(&relay.sni)?,
         bytes_per_second: relay.client_rate.map(|kib| kib.saturating_mul(KIB)),
     })

@@ -129,6 +129,7 @@ async fn relay() -> anyhow::Result<RelayServer> {
         identity: Identity::generate(&HostName::parse(RELAY_NAME)?)?,
         secret: rand::random(),
         site: None,
+        site_proxy: None,
         also: Vec::new(),
         bytes_per_second: None,
     })

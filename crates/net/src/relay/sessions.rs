@@ -78,9 +78,14 @@ impl Sessions {
         Self { service, live: Arc::default(), stop, tasks }
     }
 
-    /// Lets a leg in; nothing if it has no session here, or there is no place for a new one.
-    pub(super) fn enter(&self, entry: Entry, request: Request<Incoming>) -> Option<Response<()>> {
-        let live = self.session(entry)?;
+    /// Lets a leg in; gives the request back if it has no session here, or there is no place for a
+    /// new one.
+    pub(super) fn enter(
+        &self,
+        entry: Entry,
+        request: Request<Incoming>,
+    ) -> Result<Response<()>, Box<Request<Incoming>>> {
+        let Some(live) = self.session(entry) else { return Err(Box::new(request)) };
         self.run(async move {
             let upgraded = tokio::time::timeout(UPGRADE_LIMIT, hyper::upgrade::on(request)).await;
             let Ok(Ok(upgraded)) = upgraded else { return };
@@ -99,7 +104,7 @@ impl Sessions {
         let fields = response.headers_mut();
         fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        Some(response)
+        Ok(response)
     }
 
     fn session(&self, entry: Entry) -> Option<Live> {
