@@ -196,6 +196,7 @@ impl Client {
         self.doubt(now);
         self.probe(now);
         self.settle(now);
+        self.let_go(now);
         if let Some(leg) = self.drops.pop() {
             return ClientOutput::Drop(leg);
         }
@@ -268,12 +269,16 @@ impl Client {
                 self.ended.push((id, now));
             }
         }
-        self.ended.retain(|(id, _)| self.session.legs.contains_key(id));
+    }
+
+    /// Drops legs that were ended and that the other end does not close.
+    fn let_go(&mut self, now: Tick) {
         let late = self.ended.iter().filter(|(_, at)| now - *at >= LINGER);
         for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.session.lost(id);
             self.drops.push(id);
         }
+        self.ended.retain(|(id, _)| self.session.legs.contains_key(id));
     }
 
     fn wants_leg(&mut self, now: Tick) -> bool {
@@ -316,6 +321,7 @@ impl Client {
         let retry = (self.opening.is_none() && self.retry_at > now).then_some(self.retry_at);
         let expiry = Some(self.last_met()).filter(|at| at.0 != u64::MAX).map(|at| at + EXPIRY);
         let moments = [self.session.ack_at(now), overdue, probe, linger, finished, retry, expiry];
-        moments.into_iter().flatten().min()
+        // What is due was done; it must not be waited for again.
+        moments.into_iter().flatten().filter(|at| *at > now).min()
     }
 }
