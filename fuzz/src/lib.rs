@@ -7,6 +7,7 @@
 //! not here.
 
 mod blob;
+mod carrier;
 mod feed;
 mod flight;
 mod invite;
@@ -21,6 +22,7 @@ mod veil;
 mod wire;
 
 pub use blob::blob_window;
+pub use carrier::carrier;
 pub use flight::flight;
 pub use invite::invite;
 pub use network::net_range;
@@ -40,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("answer", answer),
     ("ask", ask),
     ("blob_window", blob_window),
+    ("carrier", carrier),
     ("cbor_head", cbor_head),
     ("flight", flight),
     ("invite", invite),

@@ -3,6 +3,7 @@
 //! `bounded --write-seeds` writes it to `fuzz/seeds/`, where both fuzzers read it.
 
 use busel_proto::cbor;
+use busel_proto::carrier::Frame;
 use busel_proto::cert::{Checkpoint, Revocation, TrustedRoot};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey, SnapshotKey};
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Seed> {
         ("answer", answers()),
         ("ask", asks()),
         ("blob_window", blobs()),
+        ("carrier", carriers()),
         ("cbor_head", records()),
         ("flight", flights()),
         ("invite", invites()),
@@ -164,6 +166,7 @@ fn invites() -> Vec<Vec<u8>> {
         sni: HostName::parse("www.example.org").expect("a fixed host"),
         pin: Hash([5; 32]),
         secret: [6; 16],
+        also: vec![],
     };
     let pattern = HostPattern::parse("*.news.example").expect("a fixed pattern");
     let mut site = Site::new(pattern.clone());
@@ -256,6 +259,24 @@ fn hello(extensions: &[(u16, &[u8])]) -> Vec<u8> {
     let body = [fixed, ext].concat();
     let message = [&[1, 0][..], &wide(body.len()), &body].concat();
     [&[22, 3, 1][..], &wide(message.len()), &message].concat()
+}
+
+/// Frames, a leg's beginning, and lines that cut.
+fn carriers() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for frame in [
+        Frame::Open { number: 1, from: 0, budget: 0 },
+        Frame::Ack { received: 0, limit: 524_288 },
+        Frame::Data { offset: 0, bytes: (&b"hello"[..]).into() },
+        Frame::Ping,
+        Frame::Fin(5),
+        Frame::Pad(3),
+        Frame::End,
+    ] {
+        frame.put(&mut frames);
+    }
+    let with = |first: u8| [&[first], &frames[..]].concat();
+    vec![with(0), with(1), vec![2], vec![2, 2, 3, 5, 4], vec![2, 9, 200, 1, 40]]
 }
 
 fn flights() -> Vec<Vec<u8>> {

@@ -149,7 +149,7 @@ impl Node {
         // What is read while it is quiet is marked so, and not served when it is open one day.
         store.share(config.exposure == Exposure::Open);
         let joined = Joined::load(store.clone(), config.site_list()?)?;
-        let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
+        let dialer = config.dialer();
         let listen = veil_listen(&config, &store)?;
         let wires = Wires::start(&config, &dialer, &joined.invites(), listen).await?;
         let tasks = TaskTracker::new();

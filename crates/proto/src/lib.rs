@@ -13,12 +13,13 @@
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
-//! * the wire: [`message`], [`sealed`], [`veil`]
+//! * the wire: [`message`], [`sealed`], [`veil`], [`carrier`]
 //! * what stands in the way: [`doctor`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
 pub mod budget;
+pub mod carrier;
 pub mod cbor;
 pub mod cert;
 mod crowd;

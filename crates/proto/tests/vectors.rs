@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use busel_proto::blob::{GROUP, TreeBuilder, decode_window, encode_window, outboard_len};
+use busel_proto::carrier::{Decoder, Frame};
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, Standing, SubkeyCert, TrustSet, TrustedRoot};
 use busel_proto::failure::Failure;
@@ -145,6 +146,7 @@ fn invite() -> Invite {
             sni: HostName::parse("www.example.org").expect("a host"),
             pin: Hash([5; 32]),
             secret: [6; 16],
+            also: vec![],
         }],
         peers: vec![PeerTicket {
             peer: PeerId([7; 32]),
@@ -214,6 +216,19 @@ fn veiled() -> [(&'static str, Vec<u8>); 3] {
     [("veil_sealed", sealed), ("veil_padded", padded), ("veil_whole", masked)]
 }
 
+fn frames() -> [(&'static str, Frame); 7] {
+    let bytes = (&b"hello"[..]).into();
+    [
+        ("leg_pad", Frame::Pad(3)),
+        ("leg_data", Frame::Data { offset: 70_000, bytes }),
+        ("leg_ack", Frame::Ack { received: 70_005, limit: 594_293 }),
+        ("leg_open", Frame::Open { number: 2, from: 1, budget: 12_288 }),
+        ("leg_end", Frame::End),
+        ("leg_fin", Frame::Fin(70_005)),
+        ("leg_ping", Frame::Ping),
+    ]
+}
+
 fn build() -> Vectors {
     let mut all = Vectors::new();
     let mut put = |name: &str, bytes: &[u8]| {
@@ -245,6 +260,11 @@ fn build() -> Vectors {
 
     for (name, datagram) in veiled() {
         put(name, &datagram);
+    }
+    for (name, frame) in frames() {
+        let mut bytes = Vec::new();
+        frame.put(&mut bytes);
+        put(name, &bytes);
     }
 
     let (blob, outboard) = tree();
@@ -316,6 +336,16 @@ fn write(built: &Vectors) {
     let mut text = serde_json::to_string_pretty(&value).expect("it can be written as JSON");
     text.push('\n');
     std::fs::write(file(), text).expect("docs/vectors.json can be written");
+}
+
+#[test]
+fn the_vectors_of_a_leg_are_read() {
+    let file = Bytes(read());
+    for (name, frame) in frames() {
+        let mut decoder = Decoder::default();
+        decoder.push(&file.get(name));
+        assert_eq!(decoder.take(), Ok(Some(frame)), "{name}");
+    }
 }
 
 /// The vectors of the file as bytes.

@@ -92,6 +92,7 @@ pub(super) fn words(args: &[&str]) -> Vec<String> {
 fn start_relay(host: &Host) -> anyhow::Result<Busel> {
     let mut relay = Busel::new(host, "busel")?;
     let public = format!("{}:443", host.v4());
-    relay.start(&words(&["relay", "--public", &public]))?;
+    let names = ["--sni", "sport.example", "--sni", "shop.example"];
+    relay.start(&words(&[&["relay", "--public", &public][..], &names].concat()))?;
     Ok(relay)
 }

@@ -86,6 +86,8 @@ impl World {
             identity: Identity::generate(&HostName::parse("www.example.org").unwrap()).unwrap(),
             secret: rand::random(),
             site: None,
+            site_proxy: None,
+            also: Vec::new(),
             bytes_per_second: None,
         })
         .await
