@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use busel_node::config::{ConnectTo, Exit, ExitQuota, Exposure};
+use busel_node::config::{ConnectTo, Exit, ExitQuota, Exposure, Lan};
 use busel_proto::page::HostPattern;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -120,6 +120,14 @@ pub(crate) struct NodeFlags {
     /// Speak plain QUIC on this address: any filter recognises it; for tests and trusted networks
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) plain_wire: Option<SocketAddr>,
+    /// What this node does in its LAN: nothing, listen, or say that it is there [default: a quiet
+    /// node listens, an open one beacons]
+    #[arg(long, value_enum)]
+    pub(crate) lan: Option<LanFlag>,
+    /// Whether to speak to neighbours in the LAN, who can then see that this device runs Busel
+    /// [default: only an open node does]
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) lan_dial: Option<bool>,
     /// Where others may connect to through this node
     #[arg(long, value_enum)]
     pub(crate) exit: Option<ExitFlag>,
@@ -135,6 +143,13 @@ pub(crate) struct NodeFlags {
 pub(crate) enum ExposureFlag {
     Quiet,
     Open,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LanFlag {
+    Off,
+    Listen,
+    Beacon,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -305,6 +320,16 @@ impl From<ExposureFlag> for Exposure {
         match flag {
             ExposureFlag::Quiet => Self::Quiet,
             ExposureFlag::Open => Self::Open,
+        }
+    }
+}
+
+impl From<LanFlag> for Lan {
+    fn from(flag: LanFlag) -> Self {
+        match flag {
+            LanFlag::Off => Self::Off,
+            LanFlag::Listen => Self::Listen,
+            LanFlag::Beacon => Self::Beacon,
         }
     }
 }

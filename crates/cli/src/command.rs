@@ -84,6 +84,8 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     }
     config.upstream = flags.upstream.or(config.upstream);
     config.plain_wire = flags.plain_wire.or(config.plain_wire);
+    config.lan = flags.lan.map(Into::into).or(config.lan);
+    config.lan_dial = flags.lan_dial.or(config.lan_dial);
     config.direct &= !flags.no_direct;
     config.connect_to.extend(flags.connect_to.iter().cloned());
     config.allow_net.extend(flags.allow_net.iter().cloned());

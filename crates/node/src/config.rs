@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use busel_net::finder::lan::Manners;
 use busel_proto::network::{NetRange, Reach};
 use busel_proto::page::{HostName, HostPattern};
 use busel_proto::sites::{QueryRule, Site};
@@ -46,6 +47,10 @@ pub struct Config {
     pub allow_net_for_others: Vec<String>,
     /// Listen for plain QUIC here: for tests and trusted networks only.
     pub plain_wire: Option<SocketAddr>,
+    /// What the node does in its LAN; if not given, a quiet one listens and an open one beacons.
+    pub lan: Option<Lan>,
+    /// Whether it speaks to neighbours that beacon; if not given, only an open one does.
+    pub lan_dial: Option<bool>,
     /// Who may tunnel through this node, and where to.
     pub exit: Exit,
     /// The most bytes that others may move through this node's exit a day, both ways together.
@@ -63,6 +68,18 @@ pub enum Exposure {
     Quiet,
     /// A helper's: keeps its id, serves what it has, may forward and be an exit.
     Open,
+}
+
+/// What a node does in its LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lan {
+    /// Nothing.
+    Off,
+    /// Hears those who beacon, and sends nothing.
+    Listen,
+    /// Says that it is there, to whoever is in the LAN and runs Busel, and takes their connections.
+    Beacon,
 }
 
 /// Where a node lets others tunnel to.
@@ -204,6 +221,8 @@ impl Default for Config {
             allow_net: Vec::new(),
             allow_net_for_others: Vec::new(),
             plain_wire: None,
+            lan: None,
+            lan_dial: None,
             exit: Exit::Off,
             exit_quota: ExitQuota::Bytes(10 << 30),
             sites: Vec::new(),
@@ -229,6 +248,14 @@ impl Config {
             return Err(ConfigError::Value { key: "dns", why });
         }
         Ok(())
+    }
+
+    /// What it does in its LAN; `None` if nothing.
+    pub fn lan_manners(&self) -> Option<Manners> {
+        let open = self.exposure == Exposure::Open;
+        let lan = self.lan.unwrap_or(if open { Lan::Beacon } else { Lan::Listen });
+        let beacons = lan == Lan::Beacon;
+        (lan != Lan::Off).then(|| Manners { beacons, speaks: self.lan_dial.unwrap_or(open) })
     }
 
     /// The networks that its owner may connect to.
@@ -330,6 +357,18 @@ mod tests {
         let to: ConnectTo = "News.example:443:127.0.0.1:8443".parse().unwrap();
         assert_eq!((to.host.as_str(), to.port), ("news.example", 443));
         assert!("news.example:443".parse::<ConnectTo>().is_err());
+    }
+
+    #[test]
+    fn a_quiet_node_says_nothing_in_its_lan_unless_it_is_told_to() {
+        let quiet = Config::default();
+        assert_eq!(quiet.lan_manners(), Some(Manners { beacons: false, speaks: false }));
+        let open = Config { exposure: Exposure::Open, ..Config::default() };
+        assert_eq!(open.lan_manners(), Some(Manners { beacons: true, speaks: true }));
+        let dials = Config { lan_dial: Some(true), ..Config::default() };
+        assert_eq!(dials.lan_manners(), Some(Manners { beacons: false, speaks: true }));
+        let off = Config { lan: Some(Lan::Off), lan_dial: Some(true), ..open };
+        assert_eq!(off.lan_manners(), None);
     }
 
     #[test]

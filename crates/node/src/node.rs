@@ -8,6 +8,7 @@ use busel_net::Endpoint;
 use busel_net::dial::Dialer;
 use busel_net::endpoint::BindError;
 use busel_net::finder::Finder;
+use busel_net::finder::lan::Lan;
 use busel_net::finder::invite::{Invited, contacts};
 use busel_net::finder::saved::Saved;
 use busel_net::wire::plain::Plain;
@@ -148,6 +149,9 @@ impl Node {
         let roots = origin::roots(&config.extra_ca)?;
         let (reach, lent_reach) = (config.reach()?, config.reach_for_others()?);
         let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
+        if let Some(manners) = config.lan_manners() {
+            endpoint.go_near(Arc::new(Lan::new(manners)));
+        }
         let door = config.http.map(|listen| door_config(&config, listen));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
@@ -434,6 +438,7 @@ impl Inner {
         let mut near = self.endpoint.connected();
         near.retain(|peer| !injectors.contains(peer));
         let known = self.endpoint.contacts().into_iter().map(|contact| contact.peer);
+        let known = known.chain(self.endpoint.neighbours());
         let far = known.filter(|peer| !near.contains(peer) && !injectors.contains(peer)).collect();
         self.favour().choose_near(near, far, most, rand::random(), self.clock.tick())
     }

@@ -14,6 +14,7 @@
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
+//! * finding one another: [`daily`], [`lan`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
@@ -21,6 +22,7 @@ pub mod budget;
 pub mod cbor;
 pub mod cert;
 mod crowd;
+pub mod daily;
 pub mod evict;
 pub mod failure;
 pub mod favour;
@@ -28,6 +30,7 @@ pub mod flight;
 pub mod freshness;
 pub mod id;
 pub mod invite;
+pub mod lan;
 pub mod lookup;
 pub mod memory;
 pub mod message;

@@ -22,6 +22,7 @@ mod http_redirect;
 mod inbound_cut;
 mod ip_block;
 mod iran_2026;
+mod lan;
 mod lan_only;
 mod midflight;
 mod national_cut;

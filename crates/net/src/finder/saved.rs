@@ -79,6 +79,10 @@ impl Finder for Saved {
         async move { found }.boxed()
     }
 
+    fn known(&self) -> usize {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn tried(&self, contact: &Contact, worked: bool) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = nodes.contains_key(&contact.peer);
