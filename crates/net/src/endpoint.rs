@@ -452,7 +452,11 @@ impl Endpoint {
 impl Inner {
     /// By which endpoint, and at which addresses, a peer is reached: a contact by the wires, a
     /// neighbour in the LAN.
-    fn way(&self, peer: &PeerId, contact: Option<&Contact>) -> Option<(iroh::Endpoint, EndpointAddr)> {
+    fn way(
+        &self,
+        peer: &PeerId,
+        contact: Option<&Contact>,
+    ) -> Option<(iroh::Endpoint, EndpointAddr)> {
         let Some(contact) = contact else { return self.near.get()?.way(peer) };
         let addrs: Vec<_> = self.wires.iter().flat_map(|w| w.addresses(contact)).collect();
         let id = EndpointId::from_bytes(&peer.0).ok().filter(|_| !addrs.is_empty())?;

@@ -75,7 +75,12 @@ fn of(found: &InterfaceAddress) -> Option<Link> {
     }
     let v6 = address.as_sockaddr_in6()?;
     let addr: Ipv6Addr = v6.ip();
-    is_local(addr.into()).then_some(Link { name, addr: addr.into(), bits: 64, scope: v6.scope_id() })
+    is_local(addr.into()).then_some(Link {
+        name,
+        addr: addr.into(),
+        bits: 64,
+        scope: v6.scope_id(),
+    })
 }
 
 #[cfg(test)]

@@ -252,7 +252,8 @@ impl Config {
 
     /// What it does in its LAN; `None` if nothing.
     pub fn lan_manners(&self) -> Option<Manners> {
-        let open = self.exposure == Exposure::Open;
+        // Whoever has all go through a proxy is not to be seen beside it.
+        let open = self.exposure == Exposure::Open && self.upstream.is_none();
         let lan = self.lan.unwrap_or(if open { Lan::Beacon } else { Lan::Listen });
         let beacons = lan == Lan::Beacon;
         (lan != Lan::Off).then(|| Manners { beacons, speaks: self.lan_dial.unwrap_or(open) })

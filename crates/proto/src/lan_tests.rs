@@ -70,9 +70,8 @@ fn a_flood_of_one_host_is_dropped_unread_and_others_are_heard() {
     let mut neighbours = Neighbours::default();
     neighbours.hear(addr(1), &beacon(1, addr(1)), NOW, TODAY).unwrap();
     neighbours.hear(addr(2), &beacon(2, addr(2)), NOW, TODAY).unwrap();
-    let read = (0..10_000).filter(|_| {
-        neighbours.hear(addr(1), b"junk", NOW, TODAY) != Err(Unheard::TooMany)
-    });
+    let read = (0..10_000)
+        .filter(|_| neighbours.hear(addr(1), b"junk", NOW, TODAY) != Err(Unheard::TooMany));
     assert_eq!(read.count(), usize::try_from(HOST.burst).unwrap() - 1);
     assert!(neighbours.hear(addr(2), &beacon(2, addr(2)), NOW, TODAY).is_ok());
 }

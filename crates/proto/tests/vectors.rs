@@ -4,21 +4,24 @@
 //! instead. The other takes the file as somebody else's: it reads, verifies and opens.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use busel_proto::blob::{GROUP, TreeBuilder, decode_window, encode_window, outboard_len};
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, Standing, SubkeyCert, TrustSet, TrustedRoot};
+use busel_proto::daily::{self, CHANCE, Day, Purpose};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey};
 use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket};
+use busel_proto::lan::{Beacon, Neighbours, addr_bytes, daily_identity};
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len};
 use busel_proto::page::{HostName, HostPattern, PageUrl, Variant};
 use busel_proto::sealed::{InjectRequest, Part, hpke_key, open_request, seal_request};
 use busel_proto::signed::Signed;
 use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot, Wanted};
-use busel_proto::time::UnixTime;
+use busel_proto::time::{Tick, UnixTime};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
@@ -35,6 +38,10 @@ const LEN: u64 = 40_000;
 const WINDOW_START: u64 = 2 * GROUP;
 const NOT_BEFORE: u64 = 1_767_225_600;
 const DAY: u64 = 86_400;
+const TODAY: Day = Day(NOT_BEFORE / DAY);
+const BOX_CHANCE: [u8; CHANCE] = [8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+const LAN_SECRET: [u8; 32] = [9; 32];
+const LAN_HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 1, 10)), 40_000);
 
 type Vectors = BTreeMap<String, String>;
 
@@ -180,6 +187,16 @@ fn answers() -> [(&'static str, Answer); 4] {
     ]
 }
 
+fn beacon() -> Beacon {
+    Beacon {
+        id: PeerId([7; 32]),
+        port: 4567,
+        addr: addr_bytes(LAN_HOST.ip()),
+        asks: true,
+        veil: None,
+    }
+}
+
 fn build() -> Vectors {
     let mut all = Vectors::new();
     let mut put = |name: &str, bytes: &[u8]| {
@@ -201,6 +218,12 @@ fn build() -> Vectors {
     put("sealed_request", &envelope);
     let part = Part::Data(b"hello");
     put("response_chunk", &key.cipher(&RESPONSE_NONCE).seal(&part, true));
+
+    put("dht_topic", &TODAY.topic());
+    put("lan_identity", &daily_identity(&LAN_SECRET, TODAY));
+    put("lan_beacon", &beacon().seal(TODAY, &BOX_CHANCE).expect("a beacon fits"));
+    let hello = daily::seal(Purpose::Hello, TODAY, b"hello", 64, &BOX_CHANCE);
+    put("box_hello", &hello.expect("it fits"));
 
     for (name, ask) in asks(envelope) {
         put(name, &ask.to_frame());
@@ -233,6 +256,10 @@ fn given() -> Value {
         "seal_random": hex(&SEAL_RANDOM),
         "response_nonce": hex(&RESPONSE_NONCE),
         "response_part": "kind 1 (data), the bytes of “hello”; the last chunk",
+        "day": TODAY.0,
+        "box_chance": hex(&BOX_CHANCE),
+        "lan_secret": hex(&LAN_SECRET),
+        "lan_host": LAN_HOST.to_string(),
         "url": URL,
         "variant": VARIANT,
         "blob_len": LEN,
@@ -340,6 +367,17 @@ fn messages_of_the_file_decode_and_open() {
     for (name, answer) in answers() {
         assert_eq!(Answer::from_frame(&file.frame(name)), Ok(answer), "{name}");
     }
+}
+
+#[test]
+fn boxes_of_the_file_open() {
+    let file = Bytes(read());
+    let heard = Neighbours::default().hear(LAN_HOST, &file.get("lan_beacon"), Tick(0), TODAY);
+    let heard = heard.unwrap();
+    assert_eq!((heard.neighbour.id, heard.asks), (beacon().id, true));
+    let opened = daily::open(Purpose::Hello, TODAY, &file.get("box_hello"));
+    assert_eq!(opened, Some((b"hello".to_vec(), TODAY)));
+    assert_eq!(TODAY.topic()[..], file.get("dht_topic"));
 }
 
 #[test]

@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use busel_lab::censor::{Blackout, LanOnly};
 use busel_lab::map::Point;
-use busel_lab::program::{Exposure, Reader, Stage, Way};
+use busel_lab::program::{Busel, Exposure, Reader, Stage, Way};
 use busel_lab::sandbox::inside;
 use busel_lab::world::Host;
-use serde_json::Value;
 
 const PAGE: &str = "/article";
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -26,15 +25,6 @@ fn neighbour(stage: &Stage) -> anyhow::Result<Reader> {
     Ok(neighbour)
 }
 
-fn hears(status: &Value) -> bool {
-    found(status, "lan") > 0
-}
-
-fn found(status: &Value, name: &str) -> u64 {
-    let finders = status["finders"].as_array().into_iter().flatten();
-    finders.filter(|finder| finder["name"] == name).filter_map(|one| one["known"].as_u64()).sum()
-}
-
 #[test]
 fn neighbours_read_what_one_of_them_has() {
     inside(|| {
@@ -43,7 +33,7 @@ fn neighbours_read_what_one_of_them_has() {
         let house = ["isp-a", "home-a", "home-a2"].map(|name| stage.host(name).addrs());
         stage.at(Point::IspA).only(LanOnly::new(house.concat()));
         let reader = Reader::start(&stage, "home-a", Way::Swarm, Exposure::Open)?;
-        reader.busel.until("it hears its neighbour", hears)?;
+        reader.busel.until("it hears its neighbour", Busel::hears)?;
         let visit = reader.visit(&stage, PAGE, PATIENCE)?;
         ensure!(visit.identical && visit.route.as_deref() == Some("swarm"), "{}", visit.told());
         drop(neighbour);
@@ -58,13 +48,13 @@ fn a_quiet_reader_who_chose_to_speak_reads_in_a_blackout_and_one_who_did_not_doe
         let _neighbour = neighbour(&stage)?;
         stage.at(Point::IspA).only(Blackout);
         let shy = Reader::start(&stage, "home-a", Way::Swarm, Exposure::Quiet)?;
-        shy.busel.until("it hears its neighbour", hears)?;
+        shy.busel.until("it hears its neighbour", Busel::hears)?;
         let visit = shy.visit(&stage, PAGE, Duration::from_secs(12))?;
         ensure!(!visit.passed(), "it spoke to a neighbour unasked");
         drop(shy);
         let flags = ["--lan-dial"];
         let bold = Reader::start_with(&stage, "home-a", Way::Swarm, Exposure::Quiet, &flags)?;
-        bold.busel.until("it hears its neighbour", hears)?;
+        bold.busel.until("it hears its neighbour", Busel::hears)?;
         let visit = bold.visit(&stage, PAGE, PATIENCE)?;
         ensure!(visit.identical && visit.route.as_deref() == Some("swarm"), "{}", visit.told());
         Ok(())
@@ -84,7 +74,7 @@ fn who_listens_sends_nothing_and_a_cable_that_comes_later_is_noticed() {
 
         let loud = Reader::start(&stage, "home-a", Way::Direct, Exposure::Open)?;
         let hearing = Reader::start(&stage, "home-a2", Way::Direct, Exposure::Quiet)?;
-        hearing.busel.until("it hears its neighbour", hears)?;
+        hearing.busel.until("it hears its neighbour", Busel::hears)?;
         ensure!(counted(home)? > 0, "beacons are counted");
         drop((loud, hearing));
 
@@ -92,7 +82,7 @@ fn who_listens_sends_nothing_and_a_cable_that_comes_later_is_noticed() {
         let late = Reader::start(&stage, "home-a", Way::Direct, Exposure::Open)?;
         let hearing = Reader::start(&stage, "home-a2", Way::Direct, Exposure::Quiet)?;
         home.enter(|| link("up"))?;
-        hearing.busel.until("it hears its neighbour", hears)?;
+        hearing.busel.until("it hears its neighbour", Busel::hears)?;
         drop((late, hearing));
         Ok(())
     });

@@ -231,9 +231,7 @@ impl Listening {
 fn listener(link: &Link) -> io::Result<UdpSocket> {
     let (domain, addr): (_, SocketAddr) = match link.addr {
         IpAddr::V4(_) => (Domain::IPV4, SocketAddrV4::new(GROUP_V4, PORT).into()),
-        IpAddr::V6(_) => {
-            (Domain::IPV6, SocketAddrV6::new(GROUP_V6, PORT, 0, link.scope).into())
-        }
+        IpAddr::V6(_) => (Domain::IPV6, SocketAddrV6::new(GROUP_V6, PORT, 0, link.scope).into()),
     };
     let socket = udp(domain)?;
     socket.set_reuse_address(true)?;
