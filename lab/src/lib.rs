@@ -29,4 +29,5 @@ pub mod packet;
 pub mod profile;
 pub mod program;
 pub mod sandbox;
+pub mod watcher;
 pub mod world;

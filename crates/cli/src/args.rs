@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Heed(Heed),
     /// Say how the running node stands
     Status(Status),
+    /// Find out what stands between this device and some sites, and name it
+    #[command(after_help = DOCTOR_EXIT)]
+    Doctor(Doctor),
     /// End the running node
     Stop,
     /// Print shell completions
@@ -184,6 +187,28 @@ pub(crate) struct Get {
     /// Say on standard error which ways were tried, when, and how each did
     #[arg(long)]
     pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) node: NodeFlags,
+}
+
+/// What the exit code of `busel doctor` means.
+const DOCTOR_EXIT: &str = "Exit code: 0 if nothing stands in the way, 3 if something was named, 4 if \
+    something is wrong that could not be named, 1 if no examination could be made.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// Pages to look at [default: the front pages of the first sites on the site list]
+    #[arg(value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+    /// Look at this page too, which is in your country, to tell a cut of the border from others
+    #[arg(long, value_name = "URL")]
+    pub(crate) home: Vec<String>,
+    /// Ask guarded sites too: the provider will see that they are asked for
+    #[arg(long)]
+    pub(crate) guarded: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) node: NodeFlags,
 }

@@ -51,6 +51,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Join(join) => command::join::run(&setup, join).await,
         Command::Heed(heed) => command::heed::run(&setup, heed).await,
         Command::Status(status) => command::status::run(&setup, status).await,
+        Command::Doctor(doctor) => command::doctor::run(&setup, doctor).await,
         Command::Stop => command::stop::run(&setup).await,
         Command::Completions { shell } => command::generate::completions(shell),
         Command::Man => command::generate::man(),

@@ -13,8 +13,10 @@ use busel_proto::page::PageUrl;
 use busel_proto::race::{Event, What};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 use crate::config::Exposure;
+use crate::doctor::{self, Ask, Progress, Report};
 use crate::joined;
 use crate::node::Node;
 use crate::request::{Request, Response, Timeline, Unanswered};
@@ -37,6 +39,13 @@ pub trait Control: Send + Sync {
 
     /// Joins an invite. `trust`: its roots and sites were confirmed.
     fn join(&self, invite: Invite, trust: bool) -> BoxFuture<'_, Result<Joined, ControlError>>;
+
+    /// Examines the line and some sites, and tells how it goes.
+    fn doctor(
+        &self,
+        ask: Ask,
+        tell: mpsc::Sender<Progress>,
+    ) -> BoxFuture<'_, Result<Report, ControlError>>;
 
     /// Heeds the word of a root, a revocation or a checkpoint, as `busel root` prints it.
     fn heed(&self, word: Vec<u8>) -> BoxFuture<'_, Result<Heard, ControlError>>;
@@ -251,6 +260,17 @@ impl Control for Node {
                 unconfirmed: report.unconfirmed,
                 sites: report.sites,
             })
+        })
+    }
+
+    fn doctor(
+        &self,
+        ask: Ask,
+        tell: mpsc::Sender<Progress>,
+    ) -> BoxFuture<'_, Result<Report, ControlError>> {
+        Box::pin(async move {
+            let report = doctor::examine(self, ask, tell).await;
+            report.map_err(|error| ControlError::Failed(error.to_string()))
         })
     }
 

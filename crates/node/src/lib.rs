@@ -22,6 +22,7 @@ pub mod config;
 pub mod control;
 mod crowd;
 mod decode;
+pub mod doctor;
 pub mod door;
 mod drive;
 mod exit;

@@ -84,7 +84,7 @@ pub struct Inner {
     wants_stop: CancellationToken,
     door: Mutex<Option<HttpDoor>>,
     wires: Vec<&'static str>,
-    relay_wire: Arc<Relay>,
+    pub(crate) relay_wire: Arc<Relay>,
 }
 
 impl std::fmt::Debug for Inner {

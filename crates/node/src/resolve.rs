@@ -4,7 +4,7 @@
 //! Whom to ask and when to stop is [`busel_proto::lookup`]'s to say. With an upstream proxy only
 //! encrypted resolvers are asked, through it: no query leaves the device around it.
 
-mod resolver;
+pub(crate) mod resolver;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

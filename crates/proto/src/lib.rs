@@ -15,6 +15,7 @@
 //!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
 //! * finding one another: [`daily`], [`lan`]
+//! * what stands in the way: [`doctor`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
@@ -23,6 +24,7 @@ pub mod cbor;
 pub mod cert;
 mod crowd;
 pub mod daily;
+pub mod doctor;
 pub mod evict;
 pub mod failure;
 pub mod favour;

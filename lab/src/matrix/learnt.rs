@@ -1,22 +1,25 @@
 //! Techniques that learn first: the censor watches a reader by Busel, and then knows what to block.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::run::PAGE;
-use crate::censor::{Context, Injected, Policy, TlsFingerprint, Verdict};
+use crate::censor::{Context, Injected, IpBlock, Policy, TlsFingerprint, Verdict};
 use crate::map::Point;
 use crate::packet::Packet;
-use crate::program::{Exposure, Prober, Reader, Report, Stage, Way};
+use crate::program::{DhtEnumeration, DhtNode, Exposure, Prober, Reader, Report, Stage, Way};
 
 /// How long the watched reader and the prober are waited for.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What the watched reader reads, and where.
 const READS: (&str, &str) = ("/", "home-a2");
+
+/// A topic of the DHT, and who is there by their own will.
+const TOPIC: ([u8; 20], &str) = ([0xb5; 20], "domestic");
 
 /// Notes the fingerprints of all clients that pass.
 #[derive(Clone, Default)]
@@ -65,6 +68,29 @@ pub(super) fn neighbour(stage: &Stage) -> anyhow::Result<Reader> {
     let neighbour = read_as(stage, Way::Injector, Exposure::Open, PAGE)?;
     neighbour.busel.until("the page is kept", |status| status["store"]["snapshots"] != 0)?;
     Ok(neighbour)
+}
+
+/// Blocks at the border whoever the DHT names for a topic, after somebody has read. Readers have no part
+/// in the DHT, so that none of them is on the list.
+pub(super) fn enumerated(stage: &Stage) -> anyhow::Result<Vec<DhtNode>> {
+    let world = &stage.scene.world;
+    let first = format!("{}:6881", stage.host("origin").v4());
+    let mut nodes = vec![DhtNode::serving(stage.host("origin"), &[])?];
+    for host in ["injector", TOPIC.1] {
+        nodes.push(DhtNode::serving(stage.host(host), &[&first])?);
+    }
+    anyhow::ensure!(nodes.iter().all(|node| node.finds_others(world)), "the DHT is not whole");
+    nodes[2].announce(world, TOPIC.0, 443)?;
+    read(stage, Way::Injector)?;
+    let crawler = stage.host("prober");
+    let list = DhtEnumeration::collect(world, crawler, &[&first], TOPIC.0)?;
+    anyhow::ensure!(list.has(stage.host(TOPIC.1).v4()), "the crawler found nobody");
+    for router in ["isp-a", "isp-b"] {
+        anyhow::ensure!(!list.has(stage.host(router).v4()), "a reader is on the list: {list:?}");
+    }
+    let listed = list.listed.iter().map(|peer| IpAddr::V4(*peer.ip()));
+    stage.at(Point::Border).only(IpBlock::new(listed));
+    Ok(nodes)
 }
 
 /// Somebody else reads, and is watched.

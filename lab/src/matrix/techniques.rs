@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Case;
-use super::learnt::{fingerprints, neighbour, probed};
+use super::learnt::{enumerated, fingerprints, neighbour, probed};
 use super::profiles::profiles;
 use crate::censor::{
     BittorrentBlock, Blackout, ConnectionLimit, DhtPoison, DnsOnly, DnsPoison, EncapsulatedTls,
@@ -64,6 +64,7 @@ pub fn techniques() -> Vec<Case> {
         Case::harmless("active_probing", probed),
         Case::harmless("bittorrent_block", |s| s.at(Border).only(BittorrentBlock::new())),
         Case::harmless("dht_poison", |s| s.at(IspA).only(DhtPoison::new([]))),
+        Case::harmless("dht_enumeration", enumerated),
         Case::harmless("tls_fingerprint", fingerprints)
             .gap(&[Direct, Injector, Tunnel], "Busel's own handshakes are no browser's"),
         Case::abroad("sni_whitelist", |s| {

@@ -46,6 +46,12 @@ impl Busel {
         self.host.command(&self.program).arg("--data").arg(&self.data).args(args).run()
     }
 
+    /// The same, where it may take this long.
+    pub fn run_within(&self, args: &[&str], patience: Duration) -> anyhow::Result<Ran> {
+        let launch = self.host.command(&self.program).arg("--data").arg(&self.data);
+        launch.args(args).within(patience).run()
+    }
+
     /// The same, where it must go well; gives what it said.
     pub fn tell(&self, args: &[&str]) -> anyhow::Result<String> {
         let ran = self.run(args)?;

@@ -73,7 +73,7 @@ impl Network {
 
 /// What a node is told so that it finds its way in the lab: resolvers, networks that are no public
 /// ones outside, and the authority of the sites.
-pub(super) fn reaching(scene: &Scene) -> Vec<String> {
+pub fn reaching(scene: &Scene) -> Vec<String> {
     let doh = scene.world.host("doh").v4();
     let doh = format!("https://doh.example@{doh}:443");
     let ca = scene.ca.path().display().to_string();

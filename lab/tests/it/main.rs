@@ -13,6 +13,7 @@ mod dht_enumeration;
 mod dht_poison;
 mod dns_only;
 mod dns_poison;
+mod doctor;
 mod echo;
 mod encapsulated_tls;
 mod forged_certificate;
@@ -42,6 +43,7 @@ mod throttle;
 mod tls_fingerprint;
 mod udp_off;
 mod unknown_udp_off;
+mod watcher;
 mod world;
 
 use std::time::Duration;

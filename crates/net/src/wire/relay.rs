@@ -72,6 +72,11 @@ impl Relay {
         Ok(Self { shared, addr, stop, tasks })
     }
 
+    /// Whether a relay is there: connects to it, checks its pin, and says nothing more.
+    pub async fn reach(&self, ticket: &RelayTicket) -> Result<(), Failure> {
+        self.shared.connect(ticket).await.map(drop)
+    }
+
     /// Ends the proxy and all it carries.
     pub async fn stop(&self) {
         self.stop.cancel();

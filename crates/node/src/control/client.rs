@@ -1,5 +1,7 @@
 //! Control of a node that runs elsewhere on this device: the other end of [`super::server`].
 
+mod examination;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,9 +17,11 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 
 use super::server::{self, Problem, Told};
 use super::{Control, ControlError, Heard, Joined, Line, Status};
+use crate::doctor::{Ask, Progress, Report};
 use crate::request::{self, Authority, Timeline};
 
 /// The longest answer that is not a page.
@@ -205,6 +209,14 @@ impl Control for Client {
             let asked = server::Join { invite: invite.to_line(), trust };
             self.ask(Method::POST, "/v1/join", Some(&asked)).await
         })
+    }
+
+    fn doctor(
+        &self,
+        ask: Ask,
+        tell: mpsc::Sender<Progress>,
+    ) -> BoxFuture<'_, Result<Report, ControlError>> {
+        Box::pin(examination::hear(self, ask, tell))
     }
 
     fn heed(&self, word: Vec<u8>) -> BoxFuture<'_, Result<Heard, ControlError>> {

@@ -6,10 +6,15 @@
 //! | `POST /v1/get` with [`Get`] | the page, with `Busel-*` fields, and its timeline as a trailer |
 //! | `POST /v1/invite` | [`Line`] |
 //! | `POST /v1/join` with [`Join`] | [`super::Joined`] |
+//! | `POST /v1/doctor` with [`Doctor`] | a [`Step`] a line, the last one the report |
 //! | `POST /v1/heed` with the word's bytes | [`super::Heard`] |
 //! | `POST /v1/stop` | nothing |
 //!
 //! An error is `{"error": …}`, or [`Problem`] for a page that can't be had.
+
+mod examination;
+
+pub use examination::{Doctor, Step};
 
 use std::convert::Infallible;
 use std::io;
@@ -160,7 +165,7 @@ async fn accept(
             let _place = place;
             let service = service_fn(move |request| {
                 let control = control.clone();
-                async move { Ok::<_, Infallible>(answer(&*control, request).await) }
+                async move { Ok::<_, Infallible>(answer(control, request).await) }
             });
             let serve = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
@@ -188,7 +193,7 @@ async fn next(
     Ok((stream, place))
 }
 
-async fn answer(control: &dyn Control, request: Request<Incoming>) -> Response<Body> {
+async fn answer(control: Arc<dyn Control>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let most = if parts.uri.path() == HEED { MAX_WORD } else { MAX_REQUEST };
     let body = match Limited::new(body, most).collect().await {
@@ -197,11 +202,12 @@ async fn answer(control: &dyn Control, request: Request<Incoming>) -> Response<B
     };
     match (&parts.method, parts.uri.path()) {
         (&Method::GET, "/v1/status") => json(control.status().await),
-        (&Method::POST, "/v1/get") => get(control, &body).await,
+        (&Method::POST, "/v1/get") => get(&*control, &body).await,
         (&Method::POST, "/v1/invite") => {
             json(control.invite().await.map(|invite| Line { invite: invite.to_line() }))
         }
-        (&Method::POST, "/v1/join") => join(control, &body).await,
+        (&Method::POST, "/v1/join") => join(&*control, &body).await,
+        (&Method::POST, "/v1/doctor") => examination::answer(control, &body),
         (&Method::POST, HEED) => json(control.heed(body.to_vec()).await),
         (&Method::POST, "/v1/stop") => json(control.stop().await),
         _ => failed(StatusCode::NOT_FOUND, "no such request"),

@@ -25,10 +25,10 @@ use crate::config::Dns;
 const CACHE: u64 = 2048;
 
 /// One resolver.
-pub(super) struct Resolver(hickory_resolver::Resolver<Dialled>);
+pub(crate) struct Resolver(hickory_resolver::Resolver<Dialled>);
 
 /// What a resolver says of a name.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Its addresses.
     Addresses(Vec<IpAddr>),
     /// It does not exist, or has no address.
@@ -51,7 +51,7 @@ impl Dns {
 
 impl Resolver {
     /// Sets it up; nothing is asked yet. `None` if the system's can't be read.
-    pub(super) fn new(
+    pub(crate) fn new(
         dns: &Dns,
         roots: &Arc<rustls::RootCertStore>,
         dialer: &Dialer,
@@ -89,7 +89,7 @@ impl Resolver {
     }
 
     /// Asks for the addresses of `host`.
-    pub(super) async fn ask(&self, host: &HostName, limit: Duration) -> Answer {
+    pub(crate) async fn ask(&self, host: &HostName, limit: Duration) -> Answer {
         let lookup = self.0.lookup_ip(format!("{host}."));
         match tokio::time::timeout(limit, lookup).await {
             Err(_) => Answer::Silence,
