@@ -171,6 +171,7 @@ fn invites() -> Vec<Vec<u8>> {
             peer: PeerId([7; 32]),
             relay: Some(0),
             addrs: vec!["192.0.2.1:9".into()],
+            veil: None,
         }],
         roots: vec![TrustedRoot {
             key: PublicKey::from(&root()),

@@ -1,6 +1,6 @@
 //! What can be typed: each flag is defined here once, and help, man page and completions come of it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -131,6 +131,28 @@ pub(crate) struct NodeFlags {
     /// [default: only an open node does]
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) lan_dial: Option<bool>,
+    /// Listen for other nodes on this UDP address, in datagrams that look like nothing; not for quiet
+    /// nodes
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) veil_addr: Option<SocketAddr>,
+    /// Where others reach that address, for invites [default: the address itself]
+    #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
+    pub(crate) veil_public: Vec<SocketAddr>,
+    /// Reach no node by a relay
+    #[arg(long)]
+    pub(crate) no_relay: bool,
+    /// Reach no node over UDP
+    #[arg(long, conflicts_with = "veil_addr")]
+    pub(crate) no_veil: bool,
+    /// Look for other open nodes in BitTorrent's public DHT, where anyone sees that; not for quiet nodes
+    #[arg(long)]
+    pub(crate) dht: bool,
+    /// Announce this node there, for those who ask at this UDP address; needs --veil-addr
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) dht_addr: Option<SocketAddrV4>,
+    /// Enter the DHT here instead of where its usual programs do
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) dht_bootstrap: Vec<String>,
     /// Where others may connect to through this node
     #[arg(long, value_enum)]
     pub(crate) exit: Option<ExitFlag>,

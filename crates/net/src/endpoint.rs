@@ -5,7 +5,7 @@
 //! so that it contacts nobody whom it was not given. One connection per peer is kept and used both
 //! ways, for all exchanges.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use iroh::endpoint::{
     ConnectionError, NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream,
     SendStream, presets,
 };
-use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, Watcher};
+use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, TransportAddr, Watcher};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,8 @@ use tracing::debug;
 use crate::finder::Finder;
 use crate::finder::lan::Lan;
 use crate::near::Near;
+use crate::path::Chooser;
+use crate::wire::lan::is_lan;
 use crate::wire::{Contact, Wire, WireError};
 
 /// Connecting to a peer takes at most this long.
@@ -46,6 +48,15 @@ const FOUND_QUEUE: usize = 64;
 /// Handshakes of others under way at once. For one beyond, the oldest is given up: who means it is
 /// done in some round trips, so that only very many a second get in its way.
 const MAX_HANDSHAKES: usize = 1024;
+/// A path on which nothing came for so long is given up; iroh asks for a sign of life each five
+/// seconds. A block that comes in the middle is noticed after this.
+const PATH_SILENT: Duration = Duration::from_secs(7);
+/// A connection that came up by a relay though the node is elsewhere, too, is lifted from it: after
+/// so long a connection is tried beside it, then after four times as long, so many times.
+const LIFT_AFTER: Duration = Duration::from_secs(2);
+const LIFTS: u32 = 4;
+/// How long the first connection may take to follow the one beside it.
+const FOLLOW: Duration = Duration::from_secs(2);
 /// Says why a connection was closed: no place for it.
 const BUSY: u32 = 1;
 /// Says that a stream was given up in the middle.
@@ -91,6 +102,8 @@ pub struct Connection {
     inner: iroh::endpoint::Connection,
     /// Whether we made it.
     ours: bool,
+    /// Whether it is one with a neighbour in the LAN.
+    near: bool,
     streams: Arc<Mutex<Streams>>,
 }
 
@@ -131,6 +144,11 @@ impl Stream {
         let _ = self.recv.stop(CUT.into());
     }
 
+    /// Whether it is one with a neighbour.
+    pub fn is_near(&self) -> bool {
+        self.line.0.is_near()
+    }
+
     /// Why this stream broke: the other side had no place for the connection, or else `otherwise`.
     pub fn why(&self, otherwise: Failure) -> Failure {
         if self.line.0.was_refused() { OpenError::Busy.into() } else { otherwise }
@@ -146,15 +164,20 @@ impl Drop for UnderWay {
 }
 
 impl Connection {
-    fn new(inner: iroh::endpoint::Connection, ours: bool) -> Self {
+    fn new(inner: iroh::endpoint::Connection, ours: bool, near: bool) -> Self {
         let streams = Streams { open: 0, since: Instant::now() };
-        Self { inner, ours, streams: Arc::new(Mutex::new(streams)) }
+        Self { inner, ours, near, streams: Arc::new(Mutex::new(streams)) }
     }
 
     /// Since when it has had no stream; `None` while one is under way, either side's.
     pub fn idle_since(&self) -> Option<Instant> {
         let streams = lock(&self.streams);
         (streams.open == 0).then_some(streams.since)
+    }
+
+    /// Whether it is one with a neighbour, who is not to learn what else this node is.
+    pub fn is_near(&self) -> bool {
+        self.near
     }
 
     /// Whether this side made it.
@@ -196,6 +219,32 @@ impl Connection {
     fn is_open(&self) -> bool {
         self.inner.close_reason().is_none()
     }
+
+    async fn leaves_its_relay(&self) {
+        const PAUSE: Duration = Duration::from_millis(20);
+        while self.wire() == RELAY {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The wire that carries it now.
+    pub fn wire(&self) -> &'static str {
+        let paths = self.inner.paths();
+        let used = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next());
+        used.map_or("none", |path| wire_of(path.remote_addr()))
+    }
+}
+
+/// The name of the wire that is left if there is another.
+const RELAY: &str = "relay";
+
+fn wire_of(addr: &TransportAddr) -> &'static str {
+    match addr {
+        TransportAddr::Relay(_) => RELAY,
+        TransportAddr::Custom(addr) if is_lan(addr) => "lan",
+        TransportAddr::Custom(_) => "veil",
+        _ => "plain",
+    }
 }
 
 /// A node's presence in the network. Cheap to clone; [`Endpoint::close`] ends it.
@@ -207,6 +256,8 @@ struct Inner {
     endpoint: iroh::Endpoint,
     wires: Vec<Arc<dyn Wire>>,
     finders: Vec<Arc<dyn Finder>>,
+    /// Those that came after the start.
+    late: Mutex<Vec<Arc<dyn Finder>>>,
     near: OnceLock<Near>,
     /// … and whether the reader confirmed where they are.
     contacts: Mutex<BTreeMap<PeerId, (Contact, bool)>>,
@@ -239,6 +290,7 @@ impl Endpoint {
             endpoint,
             wires,
             finders,
+            late: Mutex::default(),
             near: OnceLock::new(),
             contacts: Mutex::default(),
             peers: Mutex::default(),
@@ -264,7 +316,7 @@ impl Endpoint {
         if self.0.near.set(Near::new(lan.clone())).is_err() {
             return;
         }
-        self.run(Arc::new(lan));
+        self.add_finder(Arc::new(lan));
         let inner = self.0.clone();
         self.0.tasks.spawn(async move {
             let Some(near) = inner.near.get().filter(|near| near.speaks()) else { return };
@@ -277,6 +329,12 @@ impl Endpoint {
         });
     }
 
+    /// Runs one more finder.
+    pub fn add_finder(&self, finder: Arc<dyn Finder>) {
+        lock(&self.0.late).push(finder.clone());
+        self.run(finder);
+    }
+
     /// The neighbours that it may speak to.
     pub fn neighbours(&self) -> Vec<PeerId> {
         let near = self.0.near.get().filter(|near| near.lan.manners().speaks);
@@ -286,10 +344,9 @@ impl Endpoint {
     /// The names of the finders, and how many nodes each knows of now.
     pub fn finders(&self) -> Vec<(&'static str, usize)> {
         let mut all: Vec<(&'static str, usize)> = Vec::new();
-        let near = self.0.near.get().map(|near| (near.lan.name(), near.lan.known()));
-        for (name, known) in
-            self.0.finders.iter().map(|finder| (finder.name(), finder.known())).chain(near)
-        {
+        let late = lock(&self.0.late);
+        for finder in self.0.finders.iter().chain(late.iter()) {
+            let (name, known) = (finder.name(), finder.known());
             match all.iter_mut().find(|(other, _)| *other == name) {
                 Some((_, sum)) => *sum += known,
                 None => all.push((name, known)),
@@ -382,12 +439,26 @@ impl Endpoint {
         lock(&self.0.contacts).values().map(|(contact, _)| contact.clone()).collect()
     }
 
+    /// Where a node may be reached, if it is known.
+    pub fn contact(&self, peer: &PeerId) -> Option<Contact> {
+        lock(&self.0.contacts).get(peer).map(|(contact, _)| contact.clone())
+    }
+
     /// The peers it is connected to now.
     pub fn connected(&self) -> Vec<PeerId> {
         let open = |slot: &Slot| {
             slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(Connection::is_open))
         };
         lock(&self.0.peers).iter().filter(|(_, s)| open(s)).map(|(peer, _)| *peer).collect()
+    }
+
+    /// The wires that carry connections now.
+    pub fn wires_in_use(&self) -> BTreeSet<&'static str> {
+        let wire = |slot: &Slot| {
+            let held = slot.try_lock().ok()?;
+            held.as_ref().filter(|connection| connection.is_open()).map(Connection::wire)
+        };
+        lock(&self.0.peers).values().filter_map(wire).collect()
     }
 
     /// Opens a stream to `peer` on the connection there is, or on a new one.
@@ -431,9 +502,10 @@ impl Endpoint {
             return Err(OpenError::Unreachable("it did not answer a moment ago".into()));
         }
         let (endpoint, addr) = self.0.way(peer, contact.as_ref()).ok_or(OpenError::NoWay)?;
-        let connecting = endpoint.connect(addr, ALPN);
+        let elsewhere = addr.addrs.iter().any(|addr| !addr.is_relay());
+        let connecting = endpoint.connect(addr.clone(), ALPN);
         let result = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
-            Ok(Ok(inner)) => Ok(Connection::new(inner, true)),
+            Ok(Ok(inner)) => Ok(Connection::new(inner, true, contact.is_none())),
             Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
             Err(_) => Err(OpenError::Unreachable("no answer in time".into())),
         };
@@ -444,6 +516,10 @@ impl Endpoint {
         if let Ok(connection) = &result {
             // Served like one that was made to us. A node that takes no connections serves nobody.
             let _ = self.0.queue.try_send(connection.clone());
+            if elsewhere && connection.wire() == RELAY {
+                let (inner, connection) = (self.0.clone(), connection.clone());
+                self.0.tasks.spawn(async move { inner.lift(&connection, &addr).await });
+            }
         }
         result
     }
@@ -461,6 +537,31 @@ impl Inner {
         let addrs: Vec<_> = self.wires.iter().flat_map(|w| w.addresses(contact)).collect();
         let id = EndpointId::from_bytes(&peer.0).ok().filter(|_| !addrs.is_empty())?;
         Some((self.endpoint.clone(), EndpointAddr::from_parts(id, addrs)))
+    }
+
+    /// Has a connection leave its relay: what one connection to a node finds, iroh lets all others to
+    /// it use. No stream is lost by that.
+    async fn lift(&self, connection: &Connection, addr: &EndpointAddr) {
+        let mut wait = LIFT_AFTER;
+        for _ in 0..LIFTS {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = connection.inner.closed() => return,
+                () = tokio::time::sleep(wait) => wait *= 4,
+            }
+            let beside =
+                tokio::time::timeout(CONNECT_LIMIT, self.endpoint.connect(addr.clone(), ALPN));
+            let beside = tokio::select! {
+                () = self.stop.cancelled() => return,
+                beside = beside => beside,
+            };
+            let Ok(Ok(beside)) = beside else { continue };
+            let _ = tokio::time::timeout(FOLLOW, connection.leaves_its_relay()).await;
+            beside.close(0u8.into(), b"");
+            if connection.wire() != RELAY {
+                return;
+            }
+        }
     }
 
     fn slot(&self, peer: PeerId) -> Slot {
@@ -503,6 +604,7 @@ impl Inner {
     }
 
     async fn accept_all(self: Arc<Self>, endpoint: iroh::Endpoint) {
+        let near = endpoint.id() != self.endpoint.id();
         loop {
             let incoming = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -515,7 +617,7 @@ impl Inner {
             self.tasks.spawn(async move {
                 let shaken = tokio::select! {
                     () = stop.cancelled() => None,
-                    shaken = shake_hands(incoming) => shaken,
+                    shaken = shake_hands(incoming, near) => shaken,
                 };
                 lock(&this.handshakes).end(number);
                 if let Some(connection) = shaken {
@@ -531,6 +633,7 @@ pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
     let transport = QuicTransportConfig::builder()
         .max_concurrent_bidi_streams(MAX_STREAMS.into())
         .max_concurrent_uni_streams(0u8.into())
+        .default_path_max_idle_timeout(PATH_SILENT)
         .build();
     let mut report = NetReportConfig::minimal();
     // The probes by which iroh chooses its home relay go to relays that we were given only.
@@ -542,14 +645,15 @@ pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
         .secret_key(SecretKey::from_bytes(&identity))
         .alpns(vec![ALPN.to_vec()])
         .transport_config(transport)
+        .path_selector(Arc::new(Chooser))
         .dns_resolver(DnsResolver::custom(NoResolver))
         .portmapper_config(PortmapperConfig::Disabled)
         .net_report_config(report)
 }
 
-async fn shake_hands(incoming: iroh::endpoint::Incoming) -> Option<Connection> {
+async fn shake_hands(incoming: iroh::endpoint::Incoming, near: bool) -> Option<Connection> {
     match tokio::time::timeout(CONNECT_LIMIT, incoming).await {
-        Ok(Ok(inner)) => return Some(Connection::new(inner, false)),
+        Ok(Ok(inner)) => return Some(Connection::new(inner, false, near)),
         Ok(Err(error)) => debug!(%error, "a handshake failed"),
         Err(_) => debug!("a handshake took too long"),
     }

@@ -4,6 +4,7 @@
 //! a contact did, so that it may keep the good ones. One that goes on finding runs as a task of the
 //! endpoint, which ends it.
 
+pub mod dht;
 pub mod invite;
 pub mod lan;
 pub mod saved;

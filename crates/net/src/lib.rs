@@ -19,6 +19,7 @@ pub mod finder;
 pub mod frame;
 mod link;
 mod near;
+mod path;
 pub mod relay;
 mod tls;
 mod wall;

@@ -6,11 +6,12 @@
 pub(crate) mod lan;
 pub mod plain;
 pub mod relay;
+pub mod veil;
 
 use std::net::SocketAddr;
 
 use busel_proto::id::PeerId;
-use busel_proto::invite::RelayTicket;
+use busel_proto::invite::{RelayTicket, VeilTicket};
 use iroh::{RelayUrl, TransportAddr};
 
 /// A node and where it may be reached.
@@ -22,6 +23,8 @@ pub struct Contact {
     pub relay: Option<RelayTicket>,
     /// Plain addresses, for the plain wire.
     pub addrs: Vec<SocketAddr>,
+    /// Where it listens for the veil wire.
+    pub veil: Option<VeilTicket>,
 }
 
 /// A way for datagrams to travel.

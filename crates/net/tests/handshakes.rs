@@ -20,7 +20,7 @@ async fn endpoint() -> Endpoint {
 }
 
 fn contact(peer: PeerId, addr: SocketAddr) -> Contact {
-    Contact { peer, relay: None, addrs: vec![addr] }
+    Contact { peer, relay: None, addrs: vec![addr], veil: None }
 }
 
 /// A line that carries what comes to `to`, and nothing back.

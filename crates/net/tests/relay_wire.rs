@@ -39,7 +39,7 @@ async fn node(seed: u8, ticket: &RelayTicket) -> Endpoint {
 }
 
 fn contact(node: &Endpoint, ticket: &RelayTicket) -> Contact {
-    Contact { peer: node.id(), relay: Some(ticket.clone()), addrs: vec![] }
+    Contact { peer: node.id(), relay: Some(ticket.clone()), addrs: vec![], veil: None }
 }
 
 /// Echoes one frame of each stream of each connection.

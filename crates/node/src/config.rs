@@ -2,7 +2,7 @@
 //!
 //! Unknown keys are errors: a misspelt safety setting must not be silently without effect.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
 use busel_net::finder::lan::Manners;
@@ -51,6 +51,21 @@ pub struct Config {
     pub lan: Option<Lan>,
     /// Whether it speaks to neighbours that beacon; if not given, only an open one does.
     pub lan_dial: Option<bool>,
+    /// Whether nodes are reached by relays.
+    pub relay: bool,
+    /// Whether nodes whose invite names a veil address are tried there, too, over UDP.
+    pub veil: bool,
+    /// Listen for the veil wire here (UDP).
+    pub veil_addr: Option<SocketAddr>,
+    /// Where others reach that: what invites say; the listening address if not given.
+    pub veil_public: Vec<SocketAddr>,
+    /// Whether an open node looks for others in BitTorrent's public DHT, where anyone sees that.
+    pub dht: bool,
+    /// Where those who found this node in the DHT ask it for its card (UDP): announced there, together
+    /// with the address from which the DHT hears it.
+    pub dht_addr: Option<SocketAddrV4>,
+    /// The nodes of the DHT that are asked first, as host:port.
+    pub dht_bootstrap: Vec<String>,
     /// Who may tunnel through this node, and where to.
     pub exit: Exit,
     /// The most bytes that others may move through this node's exit a day, both ways together.
@@ -176,6 +191,18 @@ pub struct SiteConfig {
     pub https: bool,
 }
 
+/// Where one enters the DHT, if nothing else is said: what its usual programs ask.
+const DHT_BOOTSTRAP: [&str; 3] =
+    ["router.bittorrent.com:6881", "dht.transmissionbt.com:6881", "dht.libtorrent.org:25401"];
+/// First nodes of the DHT that may be named.
+const MAX_BOOTSTRAP: usize = 16;
+
+/// Reads `host:port`.
+pub(crate) fn first_node(text: &str) -> Option<(HostName, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some((HostName::parse(host).ok()?, port.parse().ok().filter(|port| *port != 0)?))
+}
+
 fn yes() -> bool {
     true
 }
@@ -223,6 +250,13 @@ impl Default for Config {
             plain_wire: None,
             lan: None,
             lan_dial: None,
+            dht: false,
+            dht_addr: None,
+            dht_bootstrap: DHT_BOOTSTRAP.map(str::to_owned).into(),
+            relay: true,
+            veil: true,
+            veil_addr: None,
+            veil_public: Vec::new(),
             exit: Exit::Off,
             exit_quota: ExitQuota::Bytes(10 << 30),
             sites: Vec::new(),
@@ -239,6 +273,8 @@ impl Config {
         self.reach()?;
         self.reach_for_others()?;
         self.site_list()?;
+        self.check_veil()?;
+        self.check_dht()?;
         if self.http_credentials.as_ref().is_some_and(|given| !given.are_sound()) {
             let why = "write USER:PASSWORD, without control characters".into();
             return Err(ConfigError::Value { key: "http-credentials", why });
@@ -257,6 +293,48 @@ impl Config {
         let lan = self.lan.unwrap_or(if open { Lan::Beacon } else { Lan::Listen });
         let beacons = lan == Lan::Beacon;
         (lan != Lan::Off).then(|| Manners { beacons, speaks: self.lan_dial.unwrap_or(open) })
+    }
+
+    fn check_dht(&self) -> Result<(), ConfigError> {
+        let wrong = |key, why: &str| Err(ConfigError::Value { key, why: why.into() });
+        if self.dht && self.exposure == Exposure::Quiet {
+            return wrong("dht", "a quiet node has no part in it: it would be on a public list");
+        }
+        if self.dht && self.upstream.is_some() {
+            return wrong("dht", "with an upstream proxy nothing may go around it");
+        }
+        if self.dht_addr.is_some() && !(self.dht && self.veil_addr.is_some()) {
+            return wrong("dht-addr", "it announces what is reached at veil-addr, and needs dht");
+        }
+        if self.dht_bootstrap.len() > MAX_BOOTSTRAP
+            || self.dht_bootstrap.iter().any(|text| first_node(text).is_none())
+        {
+            return wrong("dht-bootstrap", "write HOST:PORT, and no more than 16 of them");
+        }
+        Ok(())
+    }
+
+    fn check_veil(&self) -> Result<(), ConfigError> {
+        let wrong = |key, why: &str| Err(ConfigError::Value { key, why: why.into() });
+        let Some(listen) = self.veil_addr else {
+            return match self.veil_public.is_empty() {
+                true => Ok(()),
+                false => wrong("veil-public", "there is no veil-addr to listen on"),
+            };
+        };
+        if self.exposure == Exposure::Quiet {
+            return wrong("veil-addr", "a quiet node listens nowhere");
+        }
+        if self.upstream.is_some() {
+            return wrong("veil-addr", "with an upstream proxy nothing may go around it");
+        }
+        if listen.ip().is_unspecified() && self.veil_public.is_empty() {
+            return wrong("veil-public", "say under which IP:PORT others reach veil-addr");
+        }
+        if self.veil_public.iter().any(|addr| addr.ip().is_unspecified() || addr.port() == 0) {
+            return wrong("veil-public", "that is no address that others could reach");
+        }
+        Ok(())
     }
 
     /// The networks that its owner may connect to.
@@ -373,6 +451,22 @@ mod tests {
     }
 
     #[test]
+    fn only_an_open_node_has_a_part_in_the_dht() {
+        let open = Config { exposure: Exposure::Open, dht: true, ..Config::default() };
+        assert!(open.check().is_ok());
+        let at = "192.0.2.1:9".parse().ok();
+        let quiet = Config { exposure: Exposure::Quiet, ..open.clone() };
+        let around = Config { upstream: "127.0.0.1:9050".parse().ok(), ..open.clone() };
+        let unheard = Config { dht_addr: at, ..open.clone() };
+        let odd = Config { dht_bootstrap: vec!["router".into()], ..open };
+        for config in [quiet, around, unheard, odd] {
+            let said = config.check().unwrap_err().to_string();
+            assert!(said.starts_with("dht"), "{said}");
+        }
+        assert!(!Config::default().dht, "nobody is on a list unasked");
+    }
+
+    #[test]
     fn nonsense_is_refused_by_name() {
         let config = Config { allow_net: vec!["10.0.0.0/40".into()], ..Config::default() };
         assert!(config.check().unwrap_err().to_string().starts_with("allow-net: "));
@@ -388,5 +482,22 @@ mod tests {
             assert!(said.starts_with("http-credentials: "), "{said}");
         }
         assert!(Config::default().check().is_ok());
+    }
+
+    #[test]
+    fn who_listens_behind_a_veil_is_open_and_says_where() {
+        let at = |text: &str| Some(text.parse().unwrap());
+        let open = Config { exposure: Exposure::Open, ..Config::default() };
+        let sound = Config { veil_addr: at("192.0.2.1:9"), ..open.clone() };
+        assert!(sound.check().is_ok());
+        let quiet = Config { exposure: Exposure::Quiet, ..sound.clone() };
+        let around = Config { upstream: at("127.0.0.1:9050"), ..sound.clone() };
+        let nowhere = Config { veil_addr: at("0.0.0.0:9"), ..open.clone() };
+        let odd = Config { veil_public: vec!["0.0.0.0:9".parse().unwrap()], ..sound.clone() };
+        let lone = Config { veil_public: vec!["192.0.2.1:9".parse().unwrap()], ..open };
+        for config in [quiet, around, nowhere, odd, lone] {
+            let said = config.check().unwrap_err().to_string();
+            assert!(said.starts_with("veil-"), "{said}");
+        }
     }
 }

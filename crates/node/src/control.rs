@@ -86,6 +86,8 @@ pub struct Status {
     pub http: Option<SocketAddr>,
     /// Its wires.
     pub wires: Vec<String>,
+    /// Those of them that carry connections now.
+    pub wires_in_use: Vec<String>,
     /// Whether a relay is connected.
     pub relay_connected: bool,
     /// Nodes that it knows how to reach.
@@ -213,6 +215,7 @@ impl Control for Node {
                 injector: self.is_injector(),
                 http: self.http_addr(),
                 wires: self.wires().iter().map(ToString::to_string).collect(),
+                wires_in_use: self.endpoint().wires_in_use().into_iter().map(Into::into).collect(),
                 relay_connected: self.endpoint().home_relay().is_some(),
                 known_nodes: self.endpoint().contacts().len(),
                 connected_nodes: self.endpoint().connected().len(),
@@ -291,7 +294,7 @@ impl Control for Node {
 }
 
 fn knows_a_relay(node: &Node) -> bool {
-    node.joined().invites().iter().any(|invite| !invite.relays.is_empty())
+    node.config().relay && node.joined().invites().iter().any(|invite| !invite.relays.is_empty())
 }
 
 async fn at_its_relay(node: &Node) {
@@ -326,15 +329,17 @@ fn make_invite(node: &Node) -> Invite {
             peer: contact.peer,
             relay: relay_of(contact.relay.as_ref()),
             addrs: contact.addrs.iter().map(ToString::to_string).collect(),
+            veil: contact.veil.clone(),
         }));
     }
     if node.config().exposure == Exposure::Open {
         let home = node.endpoint().home_relay();
         let relay = relay_of(home.as_ref());
         let addrs: Vec<_> = node.plain_addrs().iter().map(ToString::to_string).collect();
-        if relay.is_some() || !addrs.is_empty() {
+        let veil = node.veil_ticket();
+        if relay.is_some() || !addrs.is_empty() || veil.is_some() {
             peers.retain(|peer| peer.peer != node.id());
-            peers.push(PeerTicket { peer: node.id(), relay, addrs });
+            peers.push(PeerTicket { peer: node.id(), relay, addrs, veil });
         }
     }
     invite.peers = peers;

@@ -152,7 +152,7 @@ mod tests {
     async fn ask(server: &Endpoint) -> (Endpoint, Stream) {
         let asker = endpoint().await;
         let addrs = server.local_addrs().into_iter().filter(SocketAddr::is_ipv4).collect();
-        asker.learn(Contact { peer: server.id(), relay: None, addrs }).await;
+        asker.learn(Contact { peer: server.id(), relay: None, addrs, veil: None }).await;
         let mut stream = asker.open(&server.id()).await.unwrap();
         stream.send.write_all(b"ask").await.unwrap();
         (asker, stream)

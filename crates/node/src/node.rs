@@ -13,6 +13,7 @@ use busel_net::finder::lan::Lan;
 use busel_net::finder::saved::Saved;
 use busel_net::wire::plain::Plain;
 use busel_net::wire::relay::Relay;
+use busel_net::wire::veil::{Listen, Veil};
 use busel_net::wire::{Contact, Wire};
 use busel_proto::budget::Used;
 use busel_proto::cbor;
@@ -20,11 +21,12 @@ use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::failure::Route;
 use busel_proto::favour::Favour;
 use busel_proto::id::PeerId;
-use busel_proto::invite::{InjectorTicket, Invite, RelayTicket};
+use busel_proto::invite::{InjectorTicket, Invite, RelayTicket, VeilTicket};
 use busel_proto::memory::{Memory, Step};
 use busel_proto::page::HostName;
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
+use busel_proto::veil::VeilSecret;
 use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
 use futures_util::future::BoxFuture;
 use hyper::upgrade::Upgraded;
@@ -36,7 +38,9 @@ use tracing::debug;
 
 use crate::clock::{self, Clock};
 use crate::config::{Config, ConfigError, Exposure};
+use crate::dht;
 use crate::door::http::{Behind, DoorConfig, DoorError, HttpDoor};
+use crate::exchange::{self, Exchange};
 use crate::exit::OwnExit;
 use crate::fetch;
 use crate::hot::Hot;
@@ -51,6 +55,7 @@ use crate::tunnel;
 
 /// Names of settings in the store.
 const IDENTITY: &str = "identity";
+const VEIL: &str = "veil-secret";
 const SAVED: &str = "saved-nodes";
 const EXIT_USED: &str = "exit-used";
 /// A public page is tunnelled to only when every other way failed, or was silent for this long.
@@ -58,7 +63,7 @@ const TUNNEL_AFTER: Duration = Duration::from_secs(10);
 
 /// A running node. Clones are one node; [`Node::stop`] ends it.
 #[derive(Debug, Clone)]
-pub struct Node(Arc<Inner>);
+pub struct Node(pub(crate) Arc<Inner>);
 
 /// What a node is made of.
 pub struct Inner {
@@ -85,6 +90,9 @@ pub struct Inner {
     door: Mutex<Option<HttpDoor>>,
     wires: Vec<&'static str>,
     pub(crate) relay_wire: Arc<Relay>,
+    veil: Option<VeilTicket>,
+    /// What an open node knows of others.
+    pub(crate) exchange: Option<Arc<Exchange>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -141,7 +149,8 @@ impl Node {
         store.share(config.exposure == Exposure::Open);
         let joined = Joined::load(store.clone(), config.site_list()?)?;
         let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
-        let wires = Wires::start(&config, &dialer, &joined.invites()).await?;
+        let listen = veil_listen(&config, &store)?;
+        let wires = Wires::start(&config, &dialer, &joined.invites(), listen).await?;
         let tasks = TaskTracker::new();
         let finders = finders(&store, &joined, &tasks)?;
         let exit = OwnExit::new(config.exit_quota.limit(), exit_used(&store)?);
@@ -153,6 +162,9 @@ impl Node {
             endpoint.go_near(Arc::new(Lan::new(manners)));
         }
         let door = config.http.map(|listen| door_config(&config, listen));
+        let veil = wires.veil_ticket(&config, listen);
+        let open = config.exposure == Exposure::Open;
+        let exchange = open.then(|| Arc::new(Exchange::new(&identity, veil.clone())));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
             let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
@@ -166,6 +178,8 @@ impl Node {
                 tunnelled: Origin::new(Arc::new(ByTunnel(weak.clone())), roots),
                 wires: wires.all.iter().map(|wire| wire.name()).collect(),
                 relay_wire: wires.relay,
+                veil,
+                exchange,
                 config,
                 store,
                 endpoint,
@@ -188,6 +202,10 @@ impl Node {
         node.tasks.spawn(serve::serve(node.clone()));
         let own = node.clone();
         node.spawn(async move { own.keep_using().await });
+        if let Err(error) = node.find_others().await {
+            node.stop().await;
+            return Err(error);
+        }
         if let Some(door) = door {
             let opened = HttpDoor::open(door, Arc::new(node.clone())).await;
             match opened {
@@ -199,6 +217,16 @@ impl Node {
             }
         }
         Ok(node)
+    }
+
+    /// Has an open node look for others, beyond those that it was told of.
+    async fn find_others(&self) -> Result<(), StartError> {
+        let Some(exchange) = self.exchange.clone() else { return Ok(()) };
+        self.endpoint.add_finder(exchange.clone());
+        dht::start(self, &exchange).await?;
+        let own = self.clone();
+        self.spawn(async move { exchange::run(&own, &exchange).await });
+        Ok(())
     }
 
     /// Ends the node: closes its doors and connections and waits for all it does.
@@ -346,6 +374,11 @@ impl Node {
         }
     }
 
+    /// Where it listens for the veil wire, and what opens a session to it.
+    pub fn veil_ticket(&self) -> Option<VeilTicket> {
+        self.veil.clone()
+    }
+
     /// Asks whoever runs this node to end it; see [`Node::stop_wanted`].
     pub fn ask_to_stop(&self) {
         self.wants_stop.cancel();
@@ -489,9 +522,11 @@ impl Behind for Node {
     }
 }
 
-/// The wires of a node: by relay always, plain only if asked for.
+/// The wires of a node: by relay and veiled unless its owner wants one of them not, or all must go
+/// through a proxy; plain only if asked for.
 struct Wires {
     relay: Arc<Relay>,
+    veil: Option<Arc<Veil>>,
     all: Vec<Arc<dyn Wire>>,
 }
 
@@ -500,14 +535,29 @@ impl Wires {
         config: &Config,
         dialer: &Dialer,
         invites: &[Invite],
+        listen: Option<Listen>,
     ) -> Result<Self, std::io::Error> {
         let relays: Vec<RelayTicket> = invites.iter().flat_map(|i| i.relays.clone()).collect();
         let relay = Arc::new(Relay::start(dialer.clone(), &relays).await?);
-        let mut all: Vec<Arc<dyn Wire>> = vec![relay.clone()];
+        let dials = config.veil && !dialer.is_upstream();
+        let veil = (dials || listen.is_some()).then(|| Arc::new(Veil::new(listen)));
+        let mut all: Vec<Arc<dyn Wire>> = Vec::new();
+        if config.relay {
+            all.push(relay.clone());
+        }
+        all.extend(veil.clone().map(|veil| veil as Arc<dyn Wire>));
         if let Some(listen) = config.plain_wire {
             all.push(Arc::new(Plain::new(listen)));
         }
-        Ok(Self { relay, all })
+        Ok(Self { relay, veil, all })
+    }
+
+    /// What invites say of the veil wire, once the endpoint is bound.
+    fn veil_ticket(&self, config: &Config, listen: Option<Listen>) -> Option<VeilTicket> {
+        let bound = self.veil.as_ref()?.listens()?;
+        let public = config.veil_public.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let addrs = if public.is_empty() { vec![bound.to_string()] } else { public };
+        Some(VeilTicket { addrs, secret: listen?.secret })
     }
 }
 
@@ -553,6 +603,21 @@ fn identity(store: &Store, exposure: Exposure) -> Result<[u8; 32], StartError> {
             Ok(new)
         }
     }
+}
+
+/// Where a node listens for the veil wire; its secret is made at the first start and kept.
+fn veil_listen(config: &Config, store: &Store) -> Result<Option<Listen>, StartError> {
+    let Some(addr) = config.veil_addr else { return Ok(None) };
+    let kept = store.setting(VEIL)?.and_then(|bytes| bytes.try_into().ok());
+    let secret = match kept {
+        Some(secret) => VeilSecret(secret),
+        None => {
+            let new = VeilSecret(rand::random());
+            store.set(VEIL, &new.0)?;
+            new
+        }
+    };
+    Ok(Some(Listen { addr, secret }))
 }
 
 fn is_guarded(node: &Weak<Inner>, host: &HostName) -> bool {

@@ -16,6 +16,7 @@ use crate::id::{Hash, PeerId};
 use crate::page::{HostName, HostPattern};
 use crate::signed::Signed;
 use crate::sites::Site;
+use crate::veil::VeilSecret;
 
 /// What each invite of this version begins with.
 pub const PREFIX: &str = "busel1";
@@ -106,6 +107,32 @@ pub struct PeerTicket {
     /// Plain addresses, used only with the plain wire.
     #[n(2)]
     pub addrs: Vec<String>,
+    /// Where it listens for the veil wire.
+    #[n(3)]
+    pub veil: Option<VeilTicket>,
+}
+
+/// Where a node listens for the veil wire, and what opens a session to it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct VeilTicket {
+    /// `IP:port`s. No names: whoever joins would look them up.
+    #[n(0)]
+    pub addrs: Vec<String>,
+    /// Its veil secret.
+    #[n(1)]
+    pub secret: VeilSecret,
+}
+
+impl VeilTicket {
+    /// The addresses. Those that can't be read were refused when the invite was read.
+    pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addrs.iter().filter_map(|addr| addr.parse().ok())
+    }
+
+    fn is_sound(&self) -> bool {
+        (1..=MAX_ENTRIES).contains(&self.addrs.len()) && self.addrs().count() == self.addrs.len()
+    }
 }
 
 /// An injector: a node and the certificate that lets it sign.
@@ -186,6 +213,9 @@ impl Invite {
             if peer.addrs.iter().any(|addr| addr.parse::<SocketAddr>().is_err()) {
                 return Err(InviteError::Nonsense("an address can't be read"));
             }
+            if peer.veil.as_ref().is_some_and(|veil| !veil.is_sound()) {
+                return Err(InviteError::Nonsense("a node has no address behind its veil"));
+            }
         }
         for relay in &self.relays {
             let port = relay.addr.rsplit_once(':').filter(|(host, _)| !host.is_empty());
@@ -239,7 +269,12 @@ mod tests {
                 pin: Hash([5; 32]),
                 secret: [6; 16],
             }],
-            peers: vec![PeerTicket { peer: PeerId([7; 32]), relay: Some(0), addrs: vec![] }],
+            peers: vec![PeerTicket {
+                peer: PeerId([7; 32]),
+                relay: Some(0),
+                addrs: vec![],
+                veil: None,
+            }],
             roots: vec![],
             injectors: vec![],
             sites: vec![Site::new(HostPattern::parse("*.news.example").unwrap())],
@@ -296,7 +331,7 @@ mod tests {
 
     #[test]
     fn an_invite_names_no_endless_lists() {
-        let peer = PeerTicket { peer: PeerId([7; 32]), relay: None, addrs: vec![] };
+        let peer = PeerTicket { peer: PeerId([7; 32]), relay: None, addrs: vec![], veil: None };
         let many = Invite { peers: vec![peer; MAX_ENTRIES + 1], ..Invite::default() };
         assert!(many.check().is_err());
         let mut far = invite();

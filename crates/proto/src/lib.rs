@@ -13,19 +13,21 @@
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
-//! * the wire: [`message`], [`sealed`]
-//! * finding one another: [`daily`], [`lan`]
+//! * the wire: [`message`], [`sealed`], [`veil`]
+//! * finding one another: [`daily`], [`lan`], [`card`], [`exchange`], [`meeting`], [`saved`]
 //! * what stands in the way: [`doctor`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
 pub mod budget;
+pub mod card;
 pub mod cbor;
 pub mod cert;
 mod crowd;
 pub mod daily;
 pub mod doctor;
 pub mod evict;
+pub mod exchange;
 pub mod failure;
 pub mod favour;
 pub mod flight;
@@ -34,6 +36,7 @@ pub mod id;
 pub mod invite;
 pub mod lan;
 pub mod lookup;
+pub mod meeting;
 pub mod memory;
 pub mod message;
 pub mod network;
@@ -41,6 +44,7 @@ pub mod page;
 pub mod race;
 pub mod rates;
 pub mod replay;
+pub mod saved;
 pub mod sealed;
 pub mod shape;
 pub mod signed;
@@ -48,3 +52,4 @@ pub mod sites;
 pub mod snapshot;
 pub mod stagger;
 pub mod time;
+pub mod veil;

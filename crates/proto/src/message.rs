@@ -7,6 +7,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::blob::{MAX_ENCODED_WINDOW, MAX_LEN};
+use crate::card::Card;
 use crate::cbor::{self, CborError};
 use crate::cert::Revocation;
 use crate::failure::Failure;
@@ -75,6 +76,13 @@ pub enum Ask {
         #[n(1)]
         port: u16,
     },
+    /// `nodes/1`: whom you may tell of. Answered by `Nodes`, or `Nothing`.
+    #[n(4)]
+    Nodes {
+        /// The asker's own card, if it may be told of.
+        #[n(0)]
+        card: Option<Signed<Card>>,
+    },
 }
 
 /// The first frame back.
@@ -105,6 +113,13 @@ pub enum Answer {
         #[n(0)]
         failure: Failure,
     },
+    /// These are open nodes that want to be told of, at most [`crate::exchange::MAX_TOLD`].
+    #[n(4)]
+    Nodes {
+        /// Their cards.
+        #[n(0)]
+        cards: Vec<Signed<Card>>,
+    },
 }
 
 macro_rules! framed {
@@ -133,6 +148,7 @@ impl Ask {
             Self::Blob { len, from, to, .. } => from < to && to <= len && *len <= MAX_LEN,
             Self::Inject { envelope } => envelope.len() <= crate::sealed::MAX_ENVELOPE,
             Self::Tunnel { port, .. } => *port != 0,
+            Self::Nodes { .. } => true,
         }
     }
 }
@@ -171,6 +187,7 @@ mod tests {
             Ask::Blob { root: Hash([1; 32]), len: 10, from: 0, to: 10 },
             Ask::Inject { envelope: vec![1, 2, 3] },
             Ask::Tunnel { host: HostName::parse("news.example").unwrap(), port: 443 },
+            Ask::Nodes { card: None },
         ];
         for ask in asks {
             assert!(ask.is_sane());

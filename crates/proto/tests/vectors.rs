@@ -8,13 +8,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use busel_proto::blob::{GROUP, TreeBuilder, decode_window, encode_window, outboard_len};
+use busel_proto::card::Card;
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, Standing, SubkeyCert, TrustSet, TrustedRoot};
-use busel_proto::daily::{self, CHANCE, Day, Purpose};
+use busel_proto::daily::{CHANCE, Day};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey};
-use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket};
+use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket, VeilTicket};
 use busel_proto::lan::{Beacon, Neighbours, addr_bytes, daily_identity};
+use busel_proto::meeting::{Hello, Porch};
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len};
 use busel_proto::page::{HostName, HostPattern, PageUrl, Variant};
 use busel_proto::sealed::{InjectRequest, Part, hpke_key, open_request, seal_request};
@@ -22,6 +24,7 @@ use busel_proto::signed::Signed;
 use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot, Wanted};
 use busel_proto::time::{Tick, UnixTime};
+use busel_proto::veil::VeilSecret;
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
@@ -148,7 +151,12 @@ fn invite() -> Invite {
             pin: Hash([5; 32]),
             secret: [6; 16],
         }],
-        peers: vec![PeerTicket { peer: PeerId([7; 32]), relay: Some(0), addrs: vec![] }],
+        peers: vec![PeerTicket {
+            peer: PeerId([7; 32]),
+            relay: Some(0),
+            addrs: vec![],
+            veil: None,
+        }],
         roots: vec![trusted()],
         injectors: vec![InjectorTicket { peer: PeerId([7; 32]), cert: snapshot().cert }],
         sites: vec![Site { query, ..Site::new(trusted().hosts[0].clone()) }],
@@ -167,22 +175,31 @@ fn request() -> InjectRequest {
     }
 }
 
-fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 4] {
+fn card() -> Signed<Card> {
+    let veil = VeilTicket { addrs: vec!["198.51.100.7:44443".into()], secret: VeilSecret([8; 32]) };
+    let peer = PeerId(PublicKey::from(&root()).0);
+    let made_at = UnixTime(NOT_BEFORE);
+    Signed::sign(&Card { v: 1, peer, veil, made_at }, &root())
+}
+
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 5] {
     let host = HostName::parse("news.example").expect("a host");
     [
         ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
         ("ask_blob", Ask::Blob { root: tree().0, len: LEN, from: WINDOW_START, to: LEN }),
         ("ask_inject", Ask::Inject { envelope }),
         ("ask_tunnel", Ask::Tunnel { host, port: 443 }),
+        ("ask_nodes", Ask::Nodes { card: None }),
     ]
 }
 
-fn answers() -> [(&'static str, Answer); 4] {
+fn answers() -> [(&'static str, Answer); 5] {
     let revocation = Some(Signed::sign(&revocation(), &root()));
     [
         ("answer_found", Answer::Found { snapshot: snapshot(), revocation }),
         ("answer_nothing", Answer::Nothing),
         ("answer_open", Answer::Open),
+        ("answer_nodes", Answer::Nodes { cards: vec![card()] }),
         ("answer_declined", Answer::Declined { failure: Failure::Declined("busy".into()) }),
     ]
 }
@@ -222,8 +239,11 @@ fn build() -> Vectors {
     put("dht_topic", &TODAY.topic());
     put("lan_identity", &daily_identity(&LAN_SECRET, TODAY));
     put("lan_beacon", &beacon().seal(TODAY, &BOX_CHANCE).expect("a beacon fits"));
-    let hello = daily::seal(Purpose::Hello, TODAY, b"hello", 64, &BOX_CHANCE);
-    put("box_hello", &hello.expect("it fits"));
+    let hello = Hello([4; 16]).seal(TODAY, &BOX_CHANCE).expect("it fits");
+    let answer = Porch::default().answer(&hello, &card(), Tick(0), TODAY, BOX_CHANCE);
+    put("meeting_hello", &hello);
+    put("meeting_answer", &answer.expect("a question is answered"));
+    put("card", &card().to_bytes());
 
     for (name, ask) in asks(envelope) {
         put(name, &ask.to_frame());
@@ -375,8 +395,12 @@ fn boxes_of_the_file_open() {
     let heard = Neighbours::default().hear(LAN_HOST, &file.get("lan_beacon"), Tick(0), TODAY);
     let heard = heard.unwrap();
     assert_eq!((heard.neighbour.id, heard.asks), (beacon().id, true));
-    let opened = daily::open(Purpose::Hello, TODAY, &file.get("box_hello"));
-    assert_eq!(opened, Some((b"hello".to_vec(), TODAY)));
+    let signed = Signed::<Card>::from_bytes(&file.get("card")).unwrap();
+    assert_eq!(signed, card());
+    signed.verify().unwrap();
+    let answer = file.get("meeting_answer");
+    assert_eq!(Hello([4; 16]).answered(&answer, TODAY), Some(card()));
+    assert!(answer.len() <= file.get("meeting_hello").len());
     assert_eq!(TODAY.topic()[..], file.get("dht_topic"));
 }
 

@@ -60,6 +60,7 @@ impl Case {
     pub fn site<L: Left>(name: &'static str, force: impl Fn(&Stage) -> L + 'static) -> Self {
         Self::nothing(name, force).passing(&[
             Way::Any,
+            Way::Veil,
             Way::Connect,
             Way::Injector,
             Way::Tunnel,

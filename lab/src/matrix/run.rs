@@ -20,7 +20,7 @@ const DOUBT: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// A plain client, and a reader who may use all.
+    /// A plain client, a reader who may use all, and one behind the veil.
     Once,
     /// Each way, by quiet readers.
     Ways,
@@ -31,7 +31,7 @@ pub enum Extent {
 impl Extent {
     fn ways(self) -> &'static [Way] {
         match self {
-            Self::Once => &Way::ALL[..1],
+            Self::Once => &Way::ALL[..2],
             Self::Ways | Self::All => &Way::ALL,
         }
     }

@@ -14,7 +14,7 @@ use crate::censor::{
     UnknownUdpOff,
 };
 use crate::map::Point::{Border, IspA};
-use crate::program::Way::{Any, Connect, Direct, Injector, Swarm, Tunnel};
+use crate::program::Way::{Any, Connect, Direct, Injector, Swarm, Tunnel, Veil};
 use crate::program::{Forger, LISTED, Stage, UNLISTED};
 
 /// How long boxes hold a sight of something forbidden.
@@ -52,12 +52,15 @@ pub fn techniques() -> Vec<Case> {
         Case::harmless("quic_sni", |s| s.at(Border).only(QuicSni::new(sites(), MINUTE))),
         Case::harmless("udp_off", |s| {
             s.at(IspA).only(UdpOff::new().but_dns_of([s.host("dns-a").v4()]));
-        }),
-        Case::harmless("unknown_udp_off", |s| s.at(Border).only(UnknownUdpOff::new())),
+        })
+        .blocking(&[Veil]),
+        Case::harmless("unknown_udp_off", |s| s.at(Border).only(UnknownUdpOff::new()))
+            .blocking(&[Veil]),
         Case::harmless("fully_encrypted", |s| s.at(Border).only(FullyEncrypted::new(MINUTE))),
         Case::harmless("protocol_whitelist", |s| {
             s.at(Border).only(ProtocolWhitelist::new(MINUTE).strict());
-        }),
+        })
+        .blocking(&[Veil]),
         Case::harmless("encapsulated_tls", |s| s.at(Border).only(EncapsulatedTls::new()))
             .gap(&[Injector, Tunnel], "a handshake within the relay's TLS shows by its lengths"),
         Case::harmless("connection_limit", |s| s.at(Border).only(ConnectionLimit::new(4))),
@@ -70,11 +73,11 @@ pub fn techniques() -> Vec<Case> {
         Case::abroad("sni_whitelist", |s| {
             s.at(Border).only(SniWhitelist::new(Names::new(["sport.example"])));
         })
-        .gap(&[Connect, Injector, Tunnel], "no relay shows a name that is on the list"),
-        Case::abroad("freeze", |s| s.at(Border).only(Freeze::foreign())).gap(
-            &[Connect, Injector, Tunnel],
-            "a relay is used over one connection, which freezes",
-        ),
+        .passing(&[Veil, Connect])
+        .gap(&[Injector, Tunnel], "no relay shows a name that is on the list"),
+        Case::abroad("freeze", |s| s.at(Border).only(Freeze::foreign()))
+            .passing(&[Veil, Connect])
+            .gap(&[Injector, Tunnel], "a relay is used over one connection, which freezes"),
     ];
     let at_all = [
         Case::harmless("inbound_cut", |s| s.at(Border).only(InboundCut::new())),

@@ -11,6 +11,8 @@ use crate::world::{Drawing, Host};
 pub const LISTED: &str = "news.example";
 /// Another site at the same origin, which is no injector's business.
 pub const UNLISTED: &str = "weather.example";
+/// The UDP port on which the injector listens.
+const VEIL: u16 = 41_641;
 /// The host of the relay at home.
 const RELAY_HOME: &str = "relay-home";
 
@@ -20,7 +22,7 @@ pub struct Network {
     pub relay: Busel,
     /// The relay at home.
     pub relay_home: Busel,
-    /// The injector abroad, which is reached by the relay abroad.
+    /// The injector abroad, which is reached by the relay abroad, and behind the veil.
     pub injector: Busel,
     /// The helper, who is reached by the relay at home.
     pub helper: Busel,
@@ -48,7 +50,9 @@ impl Network {
         let mut injector = Busel::new(host("injector"), "busel")?;
         injector.tell(&["join", &relay.printed_invite()?])?;
         let fetching = ["injector", "--hosts", LISTED, "--label", "Newsroom", "--rate", "10000"];
-        injector.start(&[words(&fetching), reaching(scene)].concat())?;
+        let veil = format!("{}:{VEIL}", host("injector").v4());
+        let veil = words(&["--veil-addr", &veil]);
+        injector.start(&[words(&fetching), veil, reaching(scene)].concat())?;
         // The helper makes the invite while it knows no relay but the one at home.
         let mut helper = Busel::new(host("home-b"), "busel")?;
         helper.tell(&["join", &relay_home.printed_invite()?])?;

@@ -36,10 +36,12 @@ pub enum Way {
     Direct,
     /// Nothing but the helper: there is no injector any more.
     Swarm,
-    /// Nothing but the injector.
+    /// Nothing but the injector, by its relay.
     Injector,
-    /// Nothing but the injector, for a page that may not be shared.
+    /// The same, for a page that may not be shared.
     Tunnel,
+    /// Nothing but the injector, over UDP behind the veil.
+    Veil,
 }
 
 impl Exposure {
@@ -54,8 +56,15 @@ impl Exposure {
 
 impl Way {
     /// All, in the order in which they are tried: the last one has no injector.
-    pub const ALL: [Self; 6] =
-        [Self::Any, Self::Connect, Self::Direct, Self::Injector, Self::Tunnel, Self::Swarm];
+    pub const ALL: [Self; 7] = [
+        Self::Any,
+        Self::Veil,
+        Self::Connect,
+        Self::Direct,
+        Self::Injector,
+        Self::Tunnel,
+        Self::Swarm,
+    ];
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {
@@ -66,6 +75,7 @@ impl Way {
             Self::Swarm => "swarm",
             Self::Injector => "injector",
             Self::Tunnel => "tunnel",
+            Self::Veil => "veil",
         }
     }
 
@@ -83,7 +93,8 @@ impl Way {
         match self {
             Self::Any | Self::Connect => Vec::new(),
             Self::Direct => words(&["--site", LISTED]),
-            Self::Swarm | Self::Injector | Self::Tunnel => words(&["--no-direct"]),
+            Self::Swarm | Self::Injector | Self::Tunnel => words(&["--no-direct", "--no-veil"]),
+            Self::Veil => words(&["--no-direct", "--no-relay"]),
         }
     }
 }
@@ -123,7 +134,7 @@ pub struct Visit {
     pub identical: bool,
     /// By which route, if the page came.
     pub route: Option<String>,
-    /// By which wire, if other nodes carried it and there is only one.
+    /// By which wires this node was connected then, if other nodes carried it.
     pub wire: Option<String>,
 }
 
@@ -156,6 +167,20 @@ impl Reader {
         busel.line("Busel is up")?;
         let curl = Curl::new(host, scene.ca.path()).arg("-x").arg(DOOR);
         Ok(Self { busel, way, curl })
+    }
+
+    /// Ends the node, as a power cut would, and starts it anew with what it kept, and these flags.
+    pub fn again(
+        &mut self,
+        stage: &Stage,
+        exposure: Exposure,
+        flags: &[&str],
+    ) -> anyhow::Result<()> {
+        self.busel.kill();
+        let up = words(&["up", "--exposure", exposure.name()]);
+        let all = [up, reaching(&stage.scene), self.way.flags(), words(flags)].concat();
+        self.busel.start(&all)?;
+        self.busel.line("Busel is up").map(drop)
     }
 
     /// The program behind the door: it asks for pages that may be shared by `http`, which the node
@@ -191,17 +216,17 @@ impl Reader {
             None => None,
         };
         let far = route.as_deref().is_some_and(|route| !["local", "direct"].contains(&route));
-        let wire = if far { self.only_wire()? } else { None };
+        let wire = if far { self.wires()? } else { None };
         let true_body = body(self.way.site(), path);
         let identical = load.loaded() && true_body.is_some_and(|body| body == load.body);
         Ok(Visit { load, identical, route, wire })
     }
 
-    fn only_wire(&self) -> anyhow::Result<Option<String>> {
+    fn wires(&self) -> anyhow::Result<Option<String>> {
         let status = self.busel.status()?;
-        let wires = status["wires"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let only = if let [only] = wires { only.as_str() } else { None };
-        Ok(only.map(ToOwned::to_owned))
+        let wires = status["wires_in_use"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let names: Vec<&str> = wires.iter().filter_map(serde_json::Value::as_str).collect();
+        Ok((!names.is_empty()).then(|| names.join(", ")))
     }
 }
 

@@ -9,6 +9,7 @@ mod bittorrent_block;
 mod blackout;
 mod china;
 mod connection_limit;
+mod dht;
 mod dht_enumeration;
 mod dht_poison;
 mod dns_only;

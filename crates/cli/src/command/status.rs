@@ -33,7 +33,11 @@ fn show(told: &Told) {
     }
     let proxy = told.http.map_or_else(|| "off".to_owned(), |addr| format!("http://{addr}"));
     row("proxy", &proxy);
-    row("wires", &told.wires.join(", "));
+    let used = match told.wires_in_use.is_empty() {
+        true => "none in use".to_owned(),
+        false => format!("in use: {}", told.wires_in_use.join(", ")),
+    };
+    row("wires", &format!("{}; {used}", told.wires.join(", ")));
     row("relay", if told.relay_connected { "connected" } else { "not connected" });
     row("nodes", &format!("{} known, {} connected", told.known_nodes, told.connected_nodes));
     let finders: Vec<_> =

@@ -89,6 +89,7 @@ impl Stage {
                 peer: self.injector_node.id(),
                 relay: Some(0),
                 addrs: vec![],
+                veil: None,
             }],
             roots: vec![self.injector.trusted_root()],
             injectors: vec![self.injector.ticket()],

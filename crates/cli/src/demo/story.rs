@@ -126,7 +126,8 @@ impl Story {
     async fn lie(&mut self, what: &str, lie: Lie, path: &str) -> anyhow::Result<()> {
         let hostile = Hostile::start(&self.stage.relay_at_home(), lie).await?;
         let relay = Some(self.stage.relay_as_seen());
-        let contact = busel_net::wire::Contact { peer: hostile.id(), relay, addrs: vec![] };
+        let contact =
+            busel_net::wire::Contact { peer: hostile.id(), relay, addrs: vec![], veil: None };
         self.stage.c.learn(contact).await;
         self.say("C asks it, and then the injector, which does not answer any more…");
         let start = Instant::now();

@@ -20,7 +20,9 @@ async fn an_injector_that_says_nothing_is_not_waited_for() {
     let silent = Endpoint::bind(rand::random(), vec![Arc::new(wire)], vec![]).await.unwrap();
     let mut invite = world.invite();
     let cert = world.cert.clone();
-    invite.peers.insert(0, PeerTicket { peer: silent.id(), relay: Some(0), addrs: vec![] });
+    invite
+        .peers
+        .insert(0, PeerTicket { peer: silent.id(), relay: Some(0), addrs: vec![], veil: None });
     invite.injectors.insert(0, InjectorTicket { peer: silent.id(), cert });
     let reader = Node::start(world.reader_config()).await.unwrap();
     reader.join(&invite, true).await.unwrap();

@@ -59,7 +59,7 @@ async fn an_unconfirmed_invite_replaces_nothing_that_was_confirmed() {
     let trap = RelayTicket { pin: Hash([9; 32]), ..world.relay.ticket().clone() };
     let invite = Invite {
         relays: vec![trap.clone()],
-        peers: vec![PeerTicket { peer: injector, relay: Some(0), addrs: vec![] }],
+        peers: vec![PeerTicket { peer: injector, relay: Some(0), addrs: vec![], veil: None }],
         injectors: vec![InjectorTicket { peer: stranger, cert: world.cert.clone() }],
         ..Invite::default()
     };

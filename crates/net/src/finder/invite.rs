@@ -34,6 +34,7 @@ pub fn contacts(invite: &Invite) -> Vec<Contact> {
             peer: peer.peer,
             relay: invite.relay_of(peer).cloned(),
             addrs: peer.addrs.iter().filter_map(|addr| addr.parse().ok()).collect(),
+            veil: peer.veil.clone(),
         })
         .collect()
 }

@@ -101,6 +101,11 @@ pub(crate) fn custom(addr: SocketAddr) -> CustomAddr {
     CustomAddr::from_parts(ID, &data)
 }
 
+/// Whether an address inside the endpoint is one of this wire.
+pub(crate) fn is_lan(addr: &CustomAddr) -> bool {
+    addr.id() == ID
+}
+
 fn plain(addr: &CustomAddr) -> Option<SocketAddr> {
     let (port, rest) = addr.data().split_first_chunk::<2>().filter(|_| addr.id() == ID)?;
     let port = u16::from_be_bytes(*port);

@@ -220,7 +220,7 @@ impl Sealed {
         match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
             Answer::Open => {}
             Answer::Declined { failure } => return Err(Failure::declined(&failure)),
-            Answer::Found { .. } | Answer::Nothing => {
+            Answer::Found { .. } | Answer::Nothing | Answer::Nodes { .. } => {
                 return Err(Failure::Declined("it is no injector".into()));
             }
         }

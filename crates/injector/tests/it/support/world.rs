@@ -138,6 +138,7 @@ impl World {
                 peer: self.injector_node.id(),
                 relay: Some(0),
                 addrs: vec![],
+                veil: None,
             }],
             injectors: vec![self.injector.ticket()],
             ..self.invite_without_injector()
@@ -208,7 +209,7 @@ impl World {
 
     /// Where anybody is: at the relay.
     pub(crate) fn contact(&self, peer: PeerId) -> Contact {
-        Contact { peer, relay: Some(self.relay.ticket().clone()), addrs: vec![] }
+        Contact { peer, relay: Some(self.relay.ticket().clone()), addrs: vec![], veil: None }
     }
 
     /// What a visitor of [`HOST`] trusts.

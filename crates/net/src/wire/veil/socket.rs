@@ -1,0 +1,190 @@
+//! Receiving: what the system gathered is cut into datagrams, and what is none of ours is dropped
+//! before the endpoint sees it.
+
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use busel_proto::veil::sessions::{Now, Sessions};
+use iroh::endpoint::transports::{CustomEndpoint, CustomSender, RecvInfo};
+use iroh_base::CustomAddr;
+use n0_watcher::Watchable;
+use netwatch::UdpSocket;
+use noq_udp::RecvMeta;
+use tracing::debug;
+
+use super::sender::Sender;
+use super::{Shared, canonical, inner_addr};
+
+/// What the system gathers into one buffer at most, and how many buffers it fills in one call.
+const BUFFER: usize = 64 * 1024;
+const BUFFERS: usize = 8;
+/// Calls in a row that may bring nothing but junk before others get their turn.
+const ROUNDS: usize = 8;
+
+/// A socket for each family of addresses.
+#[derive(Debug)]
+pub(super) struct Socket {
+    shared: Arc<Shared>,
+    v4: Option<Arc<UdpSocket>>,
+    v6: Option<Arc<UdpSocket>>,
+    v6_first: bool,
+    addrs: Watchable<Vec<CustomAddr>>,
+    held: Held,
+}
+
+/// What was received and not taken yet.
+#[derive(Debug)]
+struct Held {
+    bytes: Vec<u8>,
+    metas: [RecvMeta; BUFFERS],
+    /// Buffers that are filled, the one that is being cut, and the byte reached in it.
+    filled: usize,
+    at: usize,
+    offset: usize,
+}
+
+impl Socket {
+    pub(super) fn bind(shared: Arc<Shared>) -> io::Result<Self> {
+        let listen = shared.listen;
+        let any = [(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()];
+        let [v4, v6] = any.map(|any: SocketAddr| {
+            let ours = listen.filter(|listen| listen.is_ipv4() == any.is_ipv4());
+            match UdpSocket::bind_full(ours.unwrap_or(any)) {
+                Ok(socket) => Ok(Some(Arc::new(socket))),
+                Err(error) if ours.is_some() => Err(error),
+                Err(error) => {
+                    debug!(%error, v4 = any.is_ipv4(), "no veil over this family of addresses");
+                    Ok(None)
+                }
+            }
+        });
+        let (v4, v6) = (v4?, v6?);
+        if let Some(listen) = listen {
+            let socket = if listen.is_ipv4() { &v4 } else { &v6 };
+            if let Some(socket) = socket {
+                // It is bound once.
+                let _ = shared.bound.set(socket.local_addr()?);
+            }
+        }
+        let addrs = shared.bound.get().map(|bound| inner_addr(*bound)).into_iter().collect();
+        let addrs = Watchable::new(addrs);
+        Ok(Self { shared, v4, v6, v6_first: false, addrs, held: Held::default() })
+    }
+
+    /// Receives into the buffers, from the one socket first and then from the other.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.v6_first = !self.v6_first;
+        let mut order = [&self.v4, &self.v6];
+        if self.v6_first {
+            order.reverse();
+        }
+        let mut failed = None;
+        for socket in order.into_iter().flatten() {
+            match self.held.receive(socket, cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => failed = Some(error),
+            }
+        }
+        failed.map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
+    }
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        let metas = [RecvMeta::default(); BUFFERS];
+        Self { bytes: vec![0; BUFFER * BUFFERS], metas, filled: 0, at: 0, offset: 0 }
+    }
+}
+
+impl Held {
+    fn receive(&mut self, socket: &UdpSocket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut buffers = self.bytes.chunks_mut(BUFFER).map(IoSliceMut::new);
+        let mut buffers: [IoSliceMut<'_>; BUFFERS] =
+            std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        socket.poll_recv_noq(cx, &mut buffers, &mut self.metas).map_ok(|filled| {
+            (self.filled, self.at, self.offset) = (filled.min(BUFFERS), 0, 0);
+        })
+    }
+
+    /// The next datagram and where it came from.
+    fn next(&mut self) -> Option<(SocketAddr, &mut [u8])> {
+        while self.at < self.filled && self.offset >= self.metas[self.at].len {
+            (self.at, self.offset) = (self.at + 1, 0);
+        }
+        if self.at >= self.filled {
+            return None;
+        }
+        let meta = &self.metas[self.at];
+        let start = self.at * BUFFER + self.offset;
+        let end = self.at * BUFFER + meta.len.min(self.offset + meta.stride.max(1)).min(BUFFER);
+        self.offset += meta.stride.max(1);
+        Some((canonical(meta.addr), self.bytes.get_mut(start..end)?))
+    }
+
+    /// Takes what is held into the endpoint's buffers. Returns how many were filled.
+    fn take(&mut self, sessions: &mut Sessions, now: Now, into: &mut Into<'_, '_>) -> usize {
+        let mut taken = 0;
+        while taken < into.bufs.len() {
+            let Some((from, datagram)) = self.next() else { break };
+            let Some(len) = sessions.take(from, datagram, now) else { continue };
+            let Some(place) = into.bufs[taken].get_mut(..len) else { continue };
+            place.copy_from_slice(&datagram[..len]);
+            let meta = &mut into.metas[taken];
+            *meta = RecvMeta::default();
+            (meta.len, meta.stride) = (len, len);
+            into.infos[taken] = RecvInfo::new(inner_addr(from), None);
+            taken += 1;
+        }
+        taken
+    }
+}
+
+/// The endpoint's buffers.
+struct Into<'a, 'b> {
+    bufs: &'a mut [IoSliceMut<'b>],
+    metas: &'a mut [RecvMeta],
+    infos: &'a mut [RecvInfo],
+}
+
+impl CustomEndpoint for Socket {
+    fn watch_local_addrs(&self) -> n0_watcher::Direct<Vec<CustomAddr>> {
+        self.addrs.watch()
+    }
+
+    fn create_sender(&self) -> Arc<dyn CustomSender> {
+        Arc::new(Sender::new(self.shared.clone(), self.v4.as_ref(), self.v6.as_ref()))
+    }
+
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+        infos: &mut [RecvInfo],
+    ) -> Poll<io::Result<usize>> {
+        let mut into = Into { bufs, metas, infos };
+        for _ in 0..ROUNDS {
+            let now = self.shared.now();
+            let taken = self.held.take(&mut self.shared.sessions(), now, &mut into);
+            if taken > 0 {
+                return Poll::Ready(Ok(taken));
+            }
+            match self.receive(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn max_transmit_segments(&self) -> NonZeroUsize {
+        let sockets = [&self.v4, &self.v6].into_iter().flatten();
+        sockets.map(|socket| socket.max_gso_segments()).min().unwrap_or(NonZeroUsize::MIN)
+    }
+}
