@@ -62,6 +62,7 @@ fn config(world: &World, name: &str, change: impl FnOnce(&mut Config)) -> Result
         connect_to: vec![to(PUBLIC), to(PRIVATE)],
         allow_net: vec!["127.0.0.0/8".into()],
         allow_net_for_others: vec!["127.0.0.0/8".into()],
+        lan: Some(busel_node::config::Lan::Off),
         ..Config::default()
     };
     change(&mut config);

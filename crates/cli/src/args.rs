@@ -1,12 +1,12 @@
 //! What can be typed: each flag is defined here once, and help, man page and completions come of it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use busel_net::dial::Upstream;
-use busel_node::config::{ConnectTo, Exit, ExitQuota, Exposure};
+use busel_node::config::{ConnectTo, Exit, ExitQuota, Exposure, Lan};
 use busel_proto::page::HostPattern;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -127,6 +127,14 @@ pub(crate) struct NodeFlags {
     /// Speak plain QUIC on this address: any filter recognises it; for tests and trusted networks
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) plain_wire: Option<SocketAddr>,
+    /// What this node does in its LAN: nothing, listen, or say that it is there [default: a quiet
+    /// node listens, an open one beacons]
+    #[arg(long, value_enum)]
+    pub(crate) lan: Option<LanFlag>,
+    /// Whether to speak to neighbours in the LAN, who can then see that this device runs Busel
+    /// [default: only an open node does]
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) lan_dial: Option<bool>,
     /// Listen for other nodes on this UDP address, in datagrams that look like nothing; not for quiet
     /// nodes
     #[arg(long, value_name = "IP:PORT")]
@@ -140,6 +148,15 @@ pub(crate) struct NodeFlags {
     /// Reach no node over UDP
     #[arg(long, conflicts_with = "veil_addr")]
     pub(crate) no_veil: bool,
+    /// Look for other open nodes in BitTorrent's public DHT, where anyone sees that; not for quiet nodes
+    #[arg(long)]
+    pub(crate) dht: bool,
+    /// Announce this node there, for those who ask at this UDP address; needs --veil-addr
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) dht_addr: Option<SocketAddrV4>,
+    /// Enter the DHT here instead of where its usual programs do
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) dht_bootstrap: Vec<String>,
     /// Where others may connect to through this node
     #[arg(long, value_enum)]
     pub(crate) exit: Option<ExitFlag>,
@@ -155,6 +172,13 @@ pub(crate) struct NodeFlags {
 pub(crate) enum ExposureFlag {
     Quiet,
     Open,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LanFlag {
+    Off,
+    Listen,
+    Beacon,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -353,6 +377,16 @@ impl From<ExposureFlag> for Exposure {
         match flag {
             ExposureFlag::Quiet => Self::Quiet,
             ExposureFlag::Open => Self::Open,
+        }
+    }
+}
+
+impl From<LanFlag> for Lan {
+    fn from(flag: LanFlag) -> Self {
+        match flag {
+            LanFlag::Off => Self::Off,
+            LanFlag::Listen => Self::Listen,
+            LanFlag::Beacon => Self::Beacon,
         }
     }
 }

@@ -90,11 +90,18 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
         config.upstream_use = UpstreamUse::Also;
     }
     config.plain_wire = flags.plain_wire.or(config.plain_wire);
+    config.lan = flags.lan.map(Into::into).or(config.lan);
+    config.lan_dial = flags.lan_dial.or(config.lan_dial);
     config.relay &= !flags.no_relay;
     config.veil &= !flags.no_veil;
     config.veil_addr = flags.veil_addr.or(config.veil_addr);
     if !flags.veil_public.is_empty() {
         config.veil_public.clone_from(&flags.veil_public);
+    }
+    config.dht |= flags.dht;
+    config.dht_addr = flags.dht_addr.or(config.dht_addr);
+    if !flags.dht_bootstrap.is_empty() {
+        config.dht_bootstrap.clone_from(&flags.dht_bootstrap);
     }
     config.direct &= !flags.no_direct;
     config.connect_to.extend(flags.connect_to.iter().cloned());

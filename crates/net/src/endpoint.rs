@@ -6,7 +6,7 @@
 //! ways, for all exchanges.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use busel_proto::failure::Failure;
@@ -26,7 +26,10 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::finder::Finder;
+use crate::finder::lan::Lan;
+use crate::near::Near;
 use crate::path::Chooser;
+use crate::wire::lan::is_lan;
 use crate::wire::{Contact, Wire, WireError};
 
 /// Connecting to a peer takes at most this long.
@@ -40,6 +43,8 @@ const MAX_PEERS: usize = 4096;
 const MAX_STREAMS: u32 = 256;
 /// New connections waiting to be taken by the node.
 const ACCEPT_QUEUE: usize = 64;
+/// Contacts that a running finder found and that wait to be noted.
+const FOUND_QUEUE: usize = 64;
 /// Handshakes of others under way at once. For one beyond, the oldest is given up: who means it is
 /// done in some round trips, so that only very many a second get in its way.
 const MAX_HANDSHAKES: usize = 1024;
@@ -97,6 +102,8 @@ pub struct Connection {
     inner: iroh::endpoint::Connection,
     /// Whether we made it.
     ours: bool,
+    /// Whether it is one with a neighbour in the LAN.
+    near: bool,
     streams: Arc<Mutex<Streams>>,
 }
 
@@ -137,6 +144,11 @@ impl Stream {
         let _ = self.recv.stop(CUT.into());
     }
 
+    /// Whether it is one with a neighbour.
+    pub fn is_near(&self) -> bool {
+        self.line.0.is_near()
+    }
+
     /// Why this stream broke: the other side had no place for the connection, or else `otherwise`.
     pub fn why(&self, otherwise: Failure) -> Failure {
         if self.line.0.was_refused() { OpenError::Busy.into() } else { otherwise }
@@ -152,15 +164,20 @@ impl Drop for UnderWay {
 }
 
 impl Connection {
-    fn new(inner: iroh::endpoint::Connection, ours: bool) -> Self {
+    fn new(inner: iroh::endpoint::Connection, ours: bool, near: bool) -> Self {
         let streams = Streams { open: 0, since: Instant::now() };
-        Self { inner, ours, streams: Arc::new(Mutex::new(streams)) }
+        Self { inner, ours, near, streams: Arc::new(Mutex::new(streams)) }
     }
 
     /// Since when it has had no stream; `None` while one is under way, either side's.
     pub fn idle_since(&self) -> Option<Instant> {
         let streams = lock(&self.streams);
         (streams.open == 0).then_some(streams.since)
+    }
+
+    /// Whether it is one with a neighbour, who is not to learn what else this node is.
+    pub fn is_near(&self) -> bool {
+        self.near
     }
 
     /// Whether this side made it.
@@ -224,6 +241,7 @@ const RELAY: &str = "relay";
 fn wire_of(addr: &TransportAddr) -> &'static str {
     match addr {
         TransportAddr::Relay(_) => RELAY,
+        TransportAddr::Custom(addr) if is_lan(addr) => "lan",
         TransportAddr::Custom(_) => "veil",
         _ => "plain",
     }
@@ -238,6 +256,9 @@ struct Inner {
     endpoint: iroh::Endpoint,
     wires: Vec<Arc<dyn Wire>>,
     finders: Vec<Arc<dyn Finder>>,
+    /// Those that came after the start.
+    late: Mutex<Vec<Arc<dyn Finder>>>,
+    near: OnceLock<Near>,
     /// … and whether the reader confirmed where they are.
     contacts: Mutex<BTreeMap<PeerId, (Contact, bool)>>,
     /// The lock of a peer is held while it is being connected to, so that it is once.
@@ -259,25 +280,7 @@ impl Endpoint {
         wires: Vec<Arc<dyn Wire>>,
         finders: Vec<Arc<dyn Finder>>,
     ) -> Result<Self, BindError> {
-        let transport = QuicTransportConfig::builder()
-            .max_concurrent_bidi_streams(MAX_STREAMS.into())
-            .max_concurrent_uni_streams(0u8.into())
-            .default_path_max_idle_timeout(PATH_SILENT)
-            .build();
-        let mut report = NetReportConfig::minimal();
-        // The probes by which iroh chooses its home relay go to relays that we were given only.
-        report.https_probes = true;
-        let mut builder = iroh::Endpoint::builder(presets::Minimal)
-            .clear_ip_transports()
-            .clear_relay_transports()
-            .clear_address_lookup()
-            .secret_key(SecretKey::from_bytes(&identity))
-            .alpns(vec![ALPN.to_vec()])
-            .transport_config(transport)
-            .path_selector(Arc::new(Chooser))
-            .dns_resolver(DnsResolver::custom(NoResolver))
-            .portmapper_config(PortmapperConfig::Disabled)
-            .net_report_config(report);
+        let mut builder = builder(identity);
         for wire in &wires {
             builder = wire.set_up(builder)?;
         }
@@ -287,6 +290,8 @@ impl Endpoint {
             endpoint,
             wires,
             finders,
+            late: Mutex::default(),
+            near: OnceLock::new(),
             contacts: Mutex::default(),
             peers: Mutex::default(),
             failures: Mutex::default(),
@@ -296,11 +301,75 @@ impl Endpoint {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let accepting = inner.clone();
-        inner.tasks.spawn(async move { accepting.accept_all().await });
+        let accepting = (inner.clone(), inner.endpoint.clone());
+        inner.tasks.spawn(async move { accepting.0.accept_all(accepting.1).await });
         let this = Self(inner);
         this.find().await;
+        for finder in &this.0.finders {
+            this.run(finder.clone());
+        }
         Ok(this)
+    }
+
+    /// Is present in the LANs of this device, as far as `lan` says. Once only.
+    pub fn go_near(&self, lan: Arc<Lan>) {
+        if self.0.near.set(Near::new(lan.clone())).is_err() {
+            return;
+        }
+        self.add_finder(Arc::new(lan));
+        let inner = self.0.clone();
+        self.0.tasks.spawn(async move {
+            let Some(near) = inner.near.get().filter(|near| near.speaks()) else { return };
+            let accept = |endpoint| inner.clone().accept_all(endpoint);
+            tokio::select! {
+                () = inner.stop.cancelled() => {}
+                () = near.keep(accept) => {}
+            }
+            near.close().await;
+        });
+    }
+
+    /// Runs one more finder.
+    pub fn add_finder(&self, finder: Arc<dyn Finder>) {
+        lock(&self.0.late).push(finder.clone());
+        self.run(finder);
+    }
+
+    /// The neighbours that it may speak to.
+    pub fn neighbours(&self) -> Vec<PeerId> {
+        let near = self.0.near.get().filter(|near| near.lan.manners().speaks);
+        near.map(|near| near.lan.neighbours()).unwrap_or_default()
+    }
+
+    /// The names of the finders, and how many nodes each knows of now.
+    pub fn finders(&self) -> Vec<(&'static str, usize)> {
+        let mut all: Vec<(&'static str, usize)> = Vec::new();
+        let late = lock(&self.0.late);
+        for finder in self.0.finders.iter().chain(late.iter()) {
+            let (name, known) = (finder.name(), finder.known());
+            match all.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, sum)) => *sum += known,
+                None => all.push((name, known)),
+            }
+        }
+        all
+    }
+
+    /// Runs a finder until the endpoint closes, and notes what it finds.
+    fn run(&self, finder: Arc<dyn Finder>) {
+        let (this, stop) = (self.clone(), self.0.stop.clone());
+        let (found, mut finds) = mpsc::channel(FOUND_QUEUE);
+        self.0.tasks.spawn(async move {
+            let noting = async {
+                while let Some(contact) = finds.recv().await {
+                    this.note_contact(contact, finder.is_confirmed()).await;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = async { tokio::join!(finder.run(found), noting) } => {}
+            }
+        });
     }
 
     /// This node's id.
@@ -370,6 +439,11 @@ impl Endpoint {
         lock(&self.0.contacts).values().map(|(contact, _)| contact.clone()).collect()
     }
 
+    /// Where a node may be reached, if it is known.
+    pub fn contact(&self, peer: &PeerId) -> Option<Contact> {
+        lock(&self.0.contacts).get(peer).map(|(contact, _)| contact.clone())
+    }
+
     /// The peers it is connected to now.
     pub fn connected(&self) -> Vec<PeerId> {
         let open = |slot: &Slot| {
@@ -424,25 +498,19 @@ impl Endpoint {
 
     async fn connect(&self, peer: &PeerId) -> Result<Connection, OpenError> {
         let contact = lock(&self.0.contacts).get(peer).map(|(contact, _)| contact.clone());
-        let contact = contact.ok_or(OpenError::NoWay)?;
         if self.0.backs_off(peer) {
             return Err(OpenError::Unreachable("it did not answer a moment ago".into()));
         }
-        let addrs: Vec<_> = self.0.wires.iter().flat_map(|w| w.addresses(&contact)).collect();
-        if addrs.is_empty() {
-            return Err(OpenError::NoWay);
-        }
-        let id = EndpointId::from_bytes(&peer.0).map_err(|_| OpenError::NoWay)?;
-        let addr = EndpointAddr::from_parts(id, addrs);
+        let (endpoint, addr) = self.0.way(peer, contact.as_ref()).ok_or(OpenError::NoWay)?;
         let elsewhere = addr.addrs.iter().any(|addr| !addr.is_relay());
-        let connecting = self.0.endpoint.connect(addr.clone(), ALPN);
+        let connecting = endpoint.connect(addr.clone(), ALPN);
         let result = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
-            Ok(Ok(inner)) => Ok(Connection::new(inner, true)),
+            Ok(Ok(inner)) => Ok(Connection::new(inner, true, contact.is_none())),
             Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
             Err(_) => Err(OpenError::Unreachable("no answer in time".into())),
         };
-        for finder in &self.0.finders {
-            finder.tried(&contact, result.is_ok());
+        if let Some(contact) = contact {
+            self.0.finders.iter().for_each(|finder| finder.tried(&contact, result.is_ok()));
         }
         self.0.note(*peer, result.is_ok());
         if let Ok(connection) = &result {
@@ -458,6 +526,19 @@ impl Endpoint {
 }
 
 impl Inner {
+    /// By which endpoint, and at which addresses, a peer is reached: a contact by the wires, a
+    /// neighbour in the LAN.
+    fn way(
+        &self,
+        peer: &PeerId,
+        contact: Option<&Contact>,
+    ) -> Option<(iroh::Endpoint, EndpointAddr)> {
+        let Some(contact) = contact else { return self.near.get()?.way(peer) };
+        let addrs: Vec<_> = self.wires.iter().flat_map(|w| w.addresses(contact)).collect();
+        let id = EndpointId::from_bytes(&peer.0).ok().filter(|_| !addrs.is_empty())?;
+        Some((self.endpoint.clone(), EndpointAddr::from_parts(id, addrs)))
+    }
+
     /// Has a connection leave its relay: what one connection to a node finds, iroh lets all others to
     /// it use. No stream is lost by that.
     async fn lift(&self, connection: &Connection, addr: &EndpointAddr) {
@@ -522,11 +603,12 @@ impl Inner {
         }
     }
 
-    async fn accept_all(self: Arc<Self>) {
+    async fn accept_all(self: Arc<Self>, endpoint: iroh::Endpoint) {
+        let near = endpoint.id() != self.endpoint.id();
         loop {
             let incoming = tokio::select! {
                 () = self.stop.cancelled() => return,
-                incoming = self.endpoint.accept() => incoming,
+                incoming = endpoint.accept() => incoming,
             };
             let Some(incoming) = incoming else { return };
             let stop = self.stop.child_token();
@@ -535,7 +617,7 @@ impl Inner {
             self.tasks.spawn(async move {
                 let shaken = tokio::select! {
                     () = stop.cancelled() => None,
-                    shaken = shake_hands(incoming) => shaken,
+                    shaken = shake_hands(incoming, near) => shaken,
                 };
                 lock(&this.handshakes).end(number);
                 if let Some(connection) = shaken {
@@ -546,9 +628,32 @@ impl Inner {
     }
 }
 
-async fn shake_hands(incoming: iroh::endpoint::Incoming) -> Option<Connection> {
+/// An endpoint with this identity that has no transport yet and contacts nobody by itself.
+pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
+    let transport = QuicTransportConfig::builder()
+        .max_concurrent_bidi_streams(MAX_STREAMS.into())
+        .max_concurrent_uni_streams(0u8.into())
+        .default_path_max_idle_timeout(PATH_SILENT)
+        .build();
+    let mut report = NetReportConfig::minimal();
+    // The probes by which iroh chooses its home relay go to relays that we were given only.
+    report.https_probes = true;
+    iroh::Endpoint::builder(presets::Minimal)
+        .clear_ip_transports()
+        .clear_relay_transports()
+        .clear_address_lookup()
+        .secret_key(SecretKey::from_bytes(&identity))
+        .alpns(vec![ALPN.to_vec()])
+        .transport_config(transport)
+        .path_selector(Arc::new(Chooser))
+        .dns_resolver(DnsResolver::custom(NoResolver))
+        .portmapper_config(PortmapperConfig::Disabled)
+        .net_report_config(report)
+}
+
+async fn shake_hands(incoming: iroh::endpoint::Incoming, near: bool) -> Option<Connection> {
     match tokio::time::timeout(CONNECT_LIMIT, incoming).await {
-        Ok(Ok(inner)) => return Some(Connection::new(inner, false)),
+        Ok(Ok(inner)) => return Some(Connection::new(inner, false, near)),
         Ok(Err(error)) => debug!(%error, "a handshake failed"),
         Err(_) => debug!("a handshake took too long"),
     }

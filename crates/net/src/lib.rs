@@ -4,7 +4,8 @@
 //!   the wires it was given, with one pooled connection per peer.
 //! * A [`wire::Wire`] is a way for datagrams to travel: [`wire::relay`] and, for tests and trusted
 //!   networks, [`wire::plain`]. Later wires add a file there.
-//! * A [`finder::Finder`] is a way to learn of nodes: [`finder::invite`] and [`finder::saved`].
+//! * A [`finder::Finder`] is a way to learn of nodes: [`finder::invite`], [`finder::saved`] and
+//!   [`finder::lan`], whose neighbours are spoken to by an endpoint of the day (`near`).
 //! * [`relay`] is the other end of the relay wire: a server that is an ordinary web site to
 //!   everyone who does not know the way in.
 //! * [`dial::Dialer`] is the one place where this device opens TCP connections.
@@ -17,9 +18,12 @@ pub mod dial;
 pub mod endpoint;
 pub mod finder;
 pub mod frame;
+mod link;
+mod near;
 mod path;
 pub mod relay;
 mod tls;
+mod wall;
 pub mod wire;
 
 pub use endpoint::{Connection, Endpoint};

@@ -3,6 +3,7 @@
 //! A wire sets up the endpoint for itself and says under which addresses it can reach a contact.
 //! QUIC above it authenticates both ends and encrypts, whatever the wire does.
 
+pub(crate) mod lan;
 pub mod plain;
 pub mod relay;
 pub mod veil;

@@ -2,10 +2,11 @@
 //!
 //! Unknown keys are errors: a misspelt safety setting must not be silently without effect.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
 use busel_net::dial::{Dialer, Upstream};
+use busel_net::finder::lan::Manners;
 use busel_proto::network::{NetRange, Reach};
 use busel_proto::page::{HostName, HostPattern};
 use busel_proto::sites::{QueryRule, Site};
@@ -49,6 +50,10 @@ pub struct Config {
     pub allow_net_for_others: Vec<String>,
     /// Listen for plain QUIC here: for tests and trusted networks only.
     pub plain_wire: Option<SocketAddr>,
+    /// What the node does in its LAN; if not given, a quiet one listens and an open one beacons.
+    pub lan: Option<Lan>,
+    /// Whether it speaks to neighbours that beacon; if not given, only an open one does.
+    pub lan_dial: Option<bool>,
     /// Whether nodes are reached by relays.
     pub relay: bool,
     /// Whether nodes whose invite names a veil address are tried there, too, over UDP.
@@ -57,6 +62,13 @@ pub struct Config {
     pub veil_addr: Option<SocketAddr>,
     /// Where others reach that: what invites say; the listening address if not given.
     pub veil_public: Vec<SocketAddr>,
+    /// Whether an open node looks for others in BitTorrent's public DHT, where anyone sees that.
+    pub dht: bool,
+    /// Where those who found this node in the DHT ask it for its card (UDP): announced there, together
+    /// with the address from which the DHT hears it.
+    pub dht_addr: Option<SocketAddrV4>,
+    /// The nodes of the DHT that are asked first, as host:port.
+    pub dht_bootstrap: Vec<String>,
     /// Who may tunnel through this node, and where to.
     pub exit: Exit,
     /// The most bytes that others may move through this node's exit a day, both ways together.
@@ -85,6 +97,18 @@ pub enum UpstreamUse {
     Instead,
     /// It is tried where the plain way fails or is silent.
     Also,
+}
+
+/// What a node does in its LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lan {
+    /// Nothing.
+    Off,
+    /// Hears those who beacon, and sends nothing.
+    Listen,
+    /// Says that it is there, to whoever is in the LAN and runs Busel, and takes their connections.
+    Beacon,
 }
 
 /// Where a node lets others tunnel to.
@@ -181,6 +205,18 @@ pub struct SiteConfig {
     pub https: bool,
 }
 
+/// Where one enters the DHT, if nothing else is said: what its usual programs ask.
+const DHT_BOOTSTRAP: [&str; 3] =
+    ["router.bittorrent.com:6881", "dht.transmissionbt.com:6881", "dht.libtorrent.org:25401"];
+/// First nodes of the DHT that may be named.
+const MAX_BOOTSTRAP: usize = 16;
+
+/// Reads `host:port`.
+pub(crate) fn first_node(text: &str) -> Option<(HostName, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some((HostName::parse(host).ok()?, port.parse().ok().filter(|port| *port != 0)?))
+}
+
 fn yes() -> bool {
     true
 }
@@ -227,6 +263,11 @@ impl Default for Config {
             allow_net: Vec::new(),
             allow_net_for_others: Vec::new(),
             plain_wire: None,
+            lan: None,
+            lan_dial: None,
+            dht: false,
+            dht_addr: None,
+            dht_bootstrap: DHT_BOOTSTRAP.map(str::to_owned).into(),
             relay: true,
             veil: true,
             veil_addr: None,
@@ -248,6 +289,7 @@ impl Config {
         self.reach_for_others()?;
         self.site_list()?;
         self.check_veil()?;
+        self.check_dht()?;
         if self.http_credentials.as_ref().is_some_and(|given| !given.are_sound()) {
             let why = "write USER:PASSWORD, without control characters".into();
             return Err(ConfigError::Value { key: "http-credentials", why });
@@ -255,6 +297,34 @@ impl Config {
         if self.dns.is_empty() {
             let why = "at least one resolver is needed".into();
             return Err(ConfigError::Value { key: "dns", why });
+        }
+        Ok(())
+    }
+
+    /// What it does in its LAN; `None` if nothing.
+    pub fn lan_manners(&self) -> Option<Manners> {
+        // Whoever has all go through a proxy is not to be seen beside it.
+        let open = self.exposure == Exposure::Open && self.upstream.is_none();
+        let lan = self.lan.unwrap_or(if open { Lan::Beacon } else { Lan::Listen });
+        let beacons = lan == Lan::Beacon;
+        (lan != Lan::Off).then(|| Manners { beacons, speaks: self.lan_dial.unwrap_or(open) })
+    }
+
+    fn check_dht(&self) -> Result<(), ConfigError> {
+        let wrong = |key, why: &str| Err(ConfigError::Value { key, why: why.into() });
+        if self.dht && self.exposure == Exposure::Quiet {
+            return wrong("dht", "a quiet node has no part in it: it would be on a public list");
+        }
+        if self.dht && self.upstream.is_some() {
+            return wrong("dht", "with an upstream proxy nothing may go around it");
+        }
+        if self.dht_addr.is_some() && !(self.dht && self.veil_addr.is_some()) {
+            return wrong("dht-addr", "it announces what is reached at veil-addr, and needs dht");
+        }
+        if self.dht_bootstrap.len() > MAX_BOOTSTRAP
+            || self.dht_bootstrap.iter().any(|text| first_node(text).is_none())
+        {
+            return wrong("dht-bootstrap", "write HOST:PORT, and no more than 16 of them");
         }
         Ok(())
     }
@@ -390,6 +460,34 @@ mod tests {
         let to: ConnectTo = "News.example:443:127.0.0.1:8443".parse().unwrap();
         assert_eq!((to.host.as_str(), to.port), ("news.example", 443));
         assert!("news.example:443".parse::<ConnectTo>().is_err());
+    }
+
+    #[test]
+    fn a_quiet_node_says_nothing_in_its_lan_unless_it_is_told_to() {
+        let quiet = Config::default();
+        assert_eq!(quiet.lan_manners(), Some(Manners { beacons: false, speaks: false }));
+        let open = Config { exposure: Exposure::Open, ..Config::default() };
+        assert_eq!(open.lan_manners(), Some(Manners { beacons: true, speaks: true }));
+        let dials = Config { lan_dial: Some(true), ..Config::default() };
+        assert_eq!(dials.lan_manners(), Some(Manners { beacons: false, speaks: true }));
+        let off = Config { lan: Some(Lan::Off), lan_dial: Some(true), ..open };
+        assert_eq!(off.lan_manners(), None);
+    }
+
+    #[test]
+    fn only_an_open_node_has_a_part_in_the_dht() {
+        let open = Config { exposure: Exposure::Open, dht: true, ..Config::default() };
+        assert!(open.check().is_ok());
+        let at = "192.0.2.1:9".parse().ok();
+        let quiet = Config { exposure: Exposure::Quiet, ..open.clone() };
+        let around = Config { upstream: "127.0.0.1:9050".parse().ok(), ..open.clone() };
+        let unheard = Config { dht_addr: at, ..open.clone() };
+        let odd = Config { dht_bootstrap: vec!["router".into()], ..open };
+        for config in [quiet, around, unheard, odd] {
+            let said = config.check().unwrap_err().to_string();
+            assert!(said.starts_with("dht"), "{said}");
+        }
+        assert!(!Config::default().dht, "nobody is on a list unasked");
     }
 
     #[test]

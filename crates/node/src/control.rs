@@ -94,12 +94,23 @@ pub struct Status {
     pub known_nodes: usize,
     /// Nodes that it is connected to now.
     pub connected_nodes: usize,
+    /// The finders that run.
+    pub finders: Vec<Finder>,
     /// Whom its owner trusts, and for which hosts.
     pub trusted: Vec<Trusted>,
     /// Hosts on the site list.
     pub sites: Vec<String>,
     /// What is stored.
     pub store: Stored,
+}
+
+/// A way to learn of nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finder {
+    /// Its name.
+    pub name: String,
+    /// How many nodes it knows of now.
+    pub known: usize,
 }
 
 /// A trusted root.
@@ -208,6 +219,12 @@ impl Control for Node {
                 relay_connected: self.endpoint().home_relay().is_some(),
                 known_nodes: self.endpoint().contacts().len(),
                 connected_nodes: self.endpoint().connected().len(),
+                finders: self
+                    .endpoint()
+                    .finders()
+                    .into_iter()
+                    .map(|(name, known)| Finder { name: name.to_owned(), known })
+                    .collect(),
                 trusted: trusted.collect(),
                 sites: view.sites.iter().map(|site| site.hosts.to_string()).collect(),
                 store: Stored {

@@ -9,6 +9,7 @@ use busel_net::dial::Dialer;
 use busel_net::endpoint::BindError;
 use busel_net::finder::Finder;
 use busel_net::finder::invite::{Invited, contacts};
+use busel_net::finder::lan::Lan;
 use busel_net::finder::saved::Saved;
 use busel_net::wire::plain::Plain;
 use busel_net::wire::relay::Relay;
@@ -37,7 +38,9 @@ use tracing::debug;
 
 use crate::clock::{self, Clock};
 use crate::config::{Config, ConfigError, Exposure};
+use crate::dht;
 use crate::door::http::{Behind, DoorConfig, DoorError, HttpDoor};
+use crate::exchange::{self, Exchange};
 use crate::exit::OwnExit;
 use crate::fetch;
 use crate::hot::Hot;
@@ -63,7 +66,7 @@ const MAX_HOPS: usize = 4;
 
 /// A running node. Clones are one node; [`Node::stop`] ends it.
 #[derive(Debug, Clone)]
-pub struct Node(Arc<Inner>);
+pub struct Node(pub(crate) Arc<Inner>);
 
 /// What a node is made of.
 pub struct Inner {
@@ -94,6 +97,8 @@ pub struct Inner {
     wires: Vec<&'static str>,
     pub(crate) relay_wire: Arc<Relay>,
     veil: Option<VeilTicket>,
+    /// What an open node knows of others.
+    pub(crate) exchange: Option<Arc<Exchange>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -159,8 +164,13 @@ impl Node {
         let roots = origin::roots(&config.extra_ca)?;
         let (reach, lent_reach) = (config.reach()?, config.reach_for_others()?);
         let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
+        if let Some(manners) = config.lan_manners() {
+            endpoint.go_near(Arc::new(Lan::new(manners)));
+        }
         let door = config.http.map(|listen| door_config(&config, listen));
         let veil = wires.veil_ticket(&config, listen);
+        let open = config.exposure == Exposure::Open;
+        let exchange = open.then(|| Arc::new(Exchange::new(&identity, veil.clone())));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let guarded = weak.clone();
             let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
@@ -176,6 +186,7 @@ impl Node {
                 wires: wires.all.iter().map(|wire| wire.name()).collect(),
                 relay_wire: wires.relay,
                 veil,
+                exchange,
                 config,
                 store,
                 endpoint,
@@ -199,6 +210,10 @@ impl Node {
         node.tasks.spawn(serve::serve(node.clone()));
         let own = node.clone();
         node.spawn(async move { own.keep_using().await });
+        if let Err(error) = node.find_others().await {
+            node.stop().await;
+            return Err(error);
+        }
         if let Some(door) = door {
             let opened = HttpDoor::open(door, Arc::new(node.clone())).await;
             match opened {
@@ -210,6 +225,16 @@ impl Node {
             }
         }
         Ok(node)
+    }
+
+    /// Has an open node look for others, beyond those that it was told of.
+    async fn find_others(&self) -> Result<(), StartError> {
+        let Some(exchange) = self.exchange.clone() else { return Ok(()) };
+        self.endpoint.add_finder(exchange.clone());
+        dht::start(self, &exchange).await?;
+        let own = self.clone();
+        self.spawn(async move { exchange::run(&own, &exchange).await });
+        Ok(())
     }
 
     /// Ends the node: closes its doors and connections and waits for all it does.
@@ -454,6 +479,7 @@ impl Inner {
         let mut near = self.endpoint.connected();
         near.retain(|peer| !injectors.contains(peer));
         let known = self.endpoint.contacts().into_iter().map(|contact| contact.peer);
+        let known = known.chain(self.endpoint.neighbours());
         let far = known.filter(|peer| !near.contains(peer) && !injectors.contains(peer)).collect();
         self.favour().choose_near(near, far, most, rand::random(), self.clock.tick())
     }

@@ -23,6 +23,7 @@ use tracing::debug;
 use crate::clock;
 use crate::config::Exposure;
 use crate::crowd::Crowd;
+use crate::exchange;
 use crate::exit;
 use crate::node::Node;
 use crate::pass;
@@ -108,6 +109,10 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
         },
         Ask::Pass { to, envelope } => pass::serve(node, peer, stream, to, envelope).await,
         Ask::Tunnel { host, port } => exit::serve(node, peer, stream, host, port).await,
+        Ask::Nodes { card } => {
+            let answer = exchange::answer(node, &stream, peer, card).await;
+            say(stream, &answer).await
+        }
     }
 }
 

@@ -14,24 +14,30 @@
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`], [`veil`], [`carrier`]
+//! * finding one another: [`daily`], [`lan`], [`card`], [`exchange`], [`meeting`], [`saved`]
 //! * what stands in the way: [`doctor`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
 
 pub mod blob;
 pub mod budget;
+pub mod card;
 pub mod carrier;
 pub mod cbor;
 pub mod cert;
 mod crowd;
+pub mod daily;
 pub mod doctor;
 pub mod evict;
+pub mod exchange;
 pub mod failure;
 pub mod favour;
 pub mod flight;
 pub mod freshness;
 pub mod id;
 pub mod invite;
+pub mod lan;
 pub mod lookup;
+pub mod meeting;
 pub mod memory;
 pub mod message;
 pub mod network;
@@ -40,6 +46,7 @@ pub mod proven;
 pub mod race;
 pub mod rates;
 pub mod replay;
+pub mod saved;
 pub mod sealed;
 pub mod shape;
 pub mod signed;

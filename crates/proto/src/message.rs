@@ -7,6 +7,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::blob::{MAX_ENCODED_WINDOW, MAX_LEN};
+use crate::card::Card;
 use crate::cbor::{self, CborError};
 use crate::cert::Revocation;
 use crate::failure::Failure;
@@ -75,6 +76,13 @@ pub enum Ask {
         #[n(1)]
         port: u16,
     },
+    /// `nodes/1`: whom you may tell of. Answered by `Nodes`, or `Nothing`.
+    #[n(4)]
+    Nodes {
+        /// The asker's own card, if it may be told of.
+        #[n(0)]
+        card: Option<Signed<Card>>,
+    },
     /// `pass/1`: pass this sealed request on to that injector, so that it does not learn who asks.
     /// Answered with the injector's own words, or `Declined`.
     #[n(5)]
@@ -116,6 +124,13 @@ pub enum Answer {
         #[n(0)]
         failure: Failure,
     },
+    /// These are open nodes that want to be told of, at most [`crate::exchange::MAX_TOLD`].
+    #[n(4)]
+    Nodes {
+        /// Their cards.
+        #[n(0)]
+        cards: Vec<Signed<Card>>,
+    },
 }
 
 macro_rules! framed {
@@ -146,6 +161,7 @@ impl Ask {
                 envelope.len() <= crate::sealed::MAX_ENVELOPE
             }
             Self::Tunnel { port, .. } => *port != 0,
+            Self::Nodes { .. } => true,
         }
     }
 }
@@ -185,6 +201,7 @@ mod tests {
             Ask::Inject { envelope: vec![1, 2, 3] },
             Ask::Tunnel { host: HostName::parse("news.example").unwrap(), port: 443 },
             Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
+            Ask::Nodes { card: None },
         ];
         for ask in asks {
             assert!(ask.is_sane());

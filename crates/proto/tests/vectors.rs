@@ -4,22 +4,27 @@
 //! instead. The other takes the file as somebody else's: it reads, verifies and opens.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use busel_proto::blob::{GROUP, TreeBuilder, decode_window, encode_window, outboard_len};
+use busel_proto::card::Card;
 use busel_proto::carrier::{Decoder, Frame};
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, Standing, SubkeyCert, TrustSet, TrustedRoot};
+use busel_proto::daily::{CHANCE, Day};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey};
 use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket, VeilTicket};
+use busel_proto::lan::{Beacon, Neighbours, addr_bytes, daily_identity};
+use busel_proto::meeting::{Hello, Porch};
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len};
 use busel_proto::page::{HostName, HostPattern, PageUrl, Variant};
 use busel_proto::sealed::{InjectRequest, Part, hpke_key, open_request, seal_request};
 use busel_proto::signed::Signed;
 use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot, Wanted};
-use busel_proto::time::UnixTime;
+use busel_proto::time::{Tick, UnixTime};
 use busel_proto::veil::VeilSecret;
 use busel_proto::veil::frame::{Key, MASK_RANDOM, Said};
 use data_encoding::HEXLOWER;
@@ -41,6 +46,10 @@ const LEN: u64 = 40_000;
 const WINDOW_START: u64 = 2 * GROUP;
 const NOT_BEFORE: u64 = 1_767_225_600;
 const DAY: u64 = 86_400;
+const TODAY: Day = Day(NOT_BEFORE / DAY);
+const BOX_CHANCE: [u8; CHANCE] = [8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+const LAN_SECRET: [u8; 32] = [9; 32];
+const LAN_HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 1, 10)), 40_000);
 
 type Vectors = BTreeMap<String, String>;
 
@@ -172,7 +181,14 @@ fn request() -> InjectRequest {
     }
 }
 
-fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 5] {
+fn card() -> Signed<Card> {
+    let veil = VeilTicket { addrs: vec!["198.51.100.7:44443".into()], secret: VeilSecret([8; 32]) };
+    let peer = PeerId(PublicKey::from(&root()).0);
+    let made_at = UnixTime(NOT_BEFORE);
+    Signed::sign(&Card { v: 1, peer, veil, made_at }, &root())
+}
+
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 6] {
     let host = HostName::parse("news.example").expect("a host");
     [
         ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
@@ -180,15 +196,17 @@ fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 5] {
         ("ask_inject", Ask::Inject { envelope: envelope.clone() }),
         ("ask_tunnel", Ask::Tunnel { host, port: 443 }),
         ("ask_pass", Ask::Pass { to: PeerId([4; 32]), envelope }),
+        ("ask_nodes", Ask::Nodes { card: None }),
     ]
 }
 
-fn answers() -> [(&'static str, Answer); 4] {
+fn answers() -> [(&'static str, Answer); 5] {
     let revocation = Some(Signed::sign(&revocation(), &root()));
     [
         ("answer_found", Answer::Found { snapshot: snapshot(), revocation }),
         ("answer_nothing", Answer::Nothing),
         ("answer_open", Answer::Open),
+        ("answer_nodes", Answer::Nodes { cards: vec![card()] }),
         ("answer_declined", Answer::Declined { failure: Failure::Declined("busy".into()) }),
     ]
 }
@@ -229,6 +247,16 @@ fn frames() -> [(&'static str, Frame); 7] {
     ]
 }
 
+fn beacon() -> Beacon {
+    Beacon {
+        id: PeerId([7; 32]),
+        port: 4567,
+        addr: addr_bytes(LAN_HOST.ip()),
+        asks: true,
+        veil: None,
+    }
+}
+
 fn build() -> Vectors {
     let mut all = Vectors::new();
     let mut put = |name: &str, bytes: &[u8]| {
@@ -250,6 +278,15 @@ fn build() -> Vectors {
     put("sealed_request", &envelope);
     let part = Part::Data(b"hello");
     put("response_chunk", &key.cipher(&RESPONSE_NONCE).seal(&part, true));
+
+    put("dht_topic", &TODAY.topic());
+    put("lan_identity", &daily_identity(&LAN_SECRET, TODAY));
+    put("lan_beacon", &beacon().seal(TODAY, &BOX_CHANCE).expect("a beacon fits"));
+    let hello = Hello([4; 16]).seal(TODAY, &BOX_CHANCE).expect("it fits");
+    let answer = Porch::default().answer(&hello, &card(), Tick(0), TODAY, BOX_CHANCE);
+    put("meeting_hello", &hello);
+    put("meeting_answer", &answer.expect("a question is answered"));
+    put("card", &card().to_bytes());
 
     for (name, ask) in asks(envelope) {
         put(name, &ask.to_frame());
@@ -296,6 +333,10 @@ fn given() -> Value {
         "veil_time": NOT_BEFORE,
         "veil_random": hex(&VEIL_RANDOM),
         "veil_packet": "0x41, then byte n is n: 40 bytes; for veil_whole 250 bytes, five times",
+        "day": TODAY.0,
+        "box_chance": hex(&BOX_CHANCE),
+        "lan_secret": hex(&LAN_SECRET),
+        "lan_host": LAN_HOST.to_string(),
         "url": URL,
         "variant": VARIANT,
         "blob_len": LEN,
@@ -427,6 +468,21 @@ fn veiled_datagrams_of_the_file_open() {
         assert_eq!(key.unmask(&mut datagram), Some(packet.len()), "{name}");
         assert_eq!(datagram[..packet.len()], packet, "{name}");
     }
+}
+
+#[test]
+fn boxes_of_the_file_open() {
+    let file = Bytes(read());
+    let heard = Neighbours::default().hear(LAN_HOST, &file.get("lan_beacon"), Tick(0), TODAY);
+    let heard = heard.unwrap();
+    assert_eq!((heard.neighbour.id, heard.asks), (beacon().id, true));
+    let signed = Signed::<Card>::from_bytes(&file.get("card")).unwrap();
+    assert_eq!(signed, card());
+    signed.verify().unwrap();
+    let answer = file.get("meeting_answer");
+    assert_eq!(Hello([4; 16]).answered(&answer, TODAY), Some(card()));
+    assert!(answer.len() <= file.get("meeting_hello").len());
+    assert_eq!(TODAY.topic()[..], file.get("dht_topic"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 
-use crate::program::{Stage, Way};
+use crate::program::{Exposure, Stage, Way};
 
 /// Puts a technique in force. What it returns is kept until the world ends.
 type Force = Box<dyn Fn(&Stage) -> anyhow::Result<Box<dyn Any>>>;
@@ -33,6 +33,8 @@ pub struct Case {
     scheme: &'static str,
     curl: Expected,
     ways: BTreeMap<Way, Expected>,
+    /// Where it is otherwise for a reader whose node is open.
+    open: BTreeMap<Way, Expected>,
 }
 
 /// What is expected of a load.
@@ -80,13 +82,20 @@ impl Case {
     pub fn nothing<L: Left>(name: &'static str, force: impl Fn(&Stage) -> L + 'static) -> Self {
         let force: Force = Box::new(move |stage| force(stage).kept());
         let ways = Way::ALL.map(|way| (way, Expected::Blocked)).into();
-        Self { name, force, scheme: "https", curl: Expected::Blocked, ways }
+        Self { name, force, scheme: "https", curl: Expected::Blocked, ways, open: BTreeMap::new() }
     }
 
     /// The same, where these ways lead past it too.
     #[must_use]
     pub fn passing(mut self, ways: &[Way]) -> Self {
         self.ways.extend(ways.iter().map(|way| (*way, Expected::Passes)));
+        self
+    }
+
+    /// The same, where these ways lead past it for a reader whose node is open.
+    #[must_use]
+    pub fn passing_open(mut self, ways: &[Way]) -> Self {
+        self.open.extend(ways.iter().map(|way| (*way, Expected::Passes)));
         self
     }
 
@@ -136,8 +145,14 @@ impl Case {
         self.curl
     }
 
+    /// Whether it makes a difference that a reader's node is open.
+    pub fn tells_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// What is expected of Busel by this way.
-    pub fn of(&self, way: Way) -> Expected {
-        self.ways.get(&way).copied().unwrap_or(Expected::Blocked)
+    pub fn of(&self, way: Way, exposure: Exposure) -> Expected {
+        let open = self.open.get(&way).filter(|_| exposure == Exposure::Open);
+        open.or_else(|| self.ways.get(&way)).copied().unwrap_or(Expected::Blocked)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::run::PAGE;
 use crate::censor::{Context, Injected, IpBlock, Policy, TlsFingerprint, Verdict};
 use crate::map::Point;
 use crate::packet::Packet;
@@ -68,6 +69,13 @@ pub(super) fn probed(stage: &Stage) -> anyhow::Result<Prober> {
     Ok(prober)
 }
 
+/// A neighbour whose node is open, and who has read the page while nothing was cut.
+pub(super) fn neighbour(stage: &Stage) -> anyhow::Result<Reader> {
+    let neighbour = read_as(stage, Way::Injector, Exposure::Open, PAGE)?;
+    neighbour.busel.until("the page is kept", |status| status["store"]["snapshots"] != 0)?;
+    Ok(neighbour)
+}
+
 /// Blocks at the border whoever the DHT names for a topic, after somebody has read. Readers have no part
 /// in the DHT, so that none of them is on the list.
 pub(super) fn enumerated(stage: &Stage) -> anyhow::Result<Vec<DhtNode>> {
@@ -93,8 +101,12 @@ pub(super) fn enumerated(stage: &Stage) -> anyhow::Result<Vec<DhtNode>> {
 
 /// Somebody else reads, and is watched.
 fn read(stage: &Stage, way: Way) -> anyhow::Result<()> {
-    let reader = Reader::start(stage, READS.1, way, Exposure::Quiet)?;
-    let visit = reader.visit(stage, READS.0, PATIENCE)?;
+    read_as(stage, way, Exposure::Quiet, READS.0).map(drop)
+}
+
+fn read_as(stage: &Stage, way: Way, exposure: Exposure, path: &str) -> anyhow::Result<Reader> {
+    let reader = Reader::start(stage, READS.1, way, exposure)?;
+    let visit = reader.visit(stage, path, PATIENCE)?;
     anyhow::ensure!(visit.passed(), "nothing is blocked yet: {}", visit.told());
-    Ok(())
+    Ok(reader)
 }

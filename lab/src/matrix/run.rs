@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Case, Expected, Row};
-use crate::program::{Exposure, LISTED, Load, Network, Reader, Stage, Visit, Way};
+use crate::program::{Busel, Exposure, LISTED, Load, Network, Reader, Stage, Visit, Way};
 use crate::world::PCAP;
 
 /// What is read: 60 KiB.
-const PAGE: &str = "/article";
+pub(super) const PAGE: &str = "/article";
 /// Where readers are.
 const HOME: &str = "home-a";
 /// How long a load may take that is expected to succeed.
@@ -36,10 +36,10 @@ impl Extent {
         }
     }
 
-    fn exposures(self) -> &'static [Exposure] {
+    fn exposures(self, case: &Case) -> &'static [Exposure] {
         match self {
-            Self::Once | Self::Ways => &[Exposure::Quiet],
-            Self::All => &[Exposure::Quiet, Exposure::Open],
+            Self::Once | Self::Ways if !case.tells_open() => &[Exposure::Quiet],
+            _ => &[Exposure::Quiet, Exposure::Open],
         }
     }
 }
@@ -59,7 +59,7 @@ pub fn run(case: &Case, extent: Extent, tell: impl Fn(&Row)) -> anyhow::Result<V
         if *way == Way::Swarm {
             stage.network.injector.kill();
         }
-        for exposure in extent.exposures() {
+        for exposure in extent.exposures(case) {
             let row = by_busel(case, &stage, *way, *exposure)?;
             tell(&row);
             rows.push(row);
@@ -81,9 +81,12 @@ fn by_curl(case: &Case, stage: &Stage) -> anyhow::Result<Row> {
 }
 
 fn by_busel(case: &Case, stage: &Stage, way: Way, exposure: Exposure) -> anyhow::Result<Row> {
-    let expected = case.of(way);
+    let expected = case.of(way, exposure);
     let patience = if expected.passes() { PATIENCE } else { DOUBT.1 };
     let reader = Reader::start(stage, HOME, way, exposure)?;
+    if case.tells_open() {
+        reader.busel.until("it hears its neighbour", Busel::hears)?;
+    }
     let visit = reader.visit(stage, PAGE, patience)?;
     let told = (!visit.passed()).then(|| visit.told());
     let Visit { load, identical, route, wire } = visit;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Case;
-use super::learnt::{enumerated, fingerprints, probed};
+use super::learnt::{enumerated, fingerprints, neighbour, probed};
 use super::profiles::profiles;
 use crate::censor::{
     BittorrentBlock, Blackout, ConnectionLimit, DhtPoison, DnsOnly, DnsPoison, EncapsulatedTls,
@@ -14,7 +14,7 @@ use crate::censor::{
     UnknownUdpOff,
 };
 use crate::map::Point::{Border, IspA};
-use crate::program::Way::{Connect, Direct, Injector, Tunnel, Veil};
+use crate::program::Way::{Any, Connect, Direct, Injector, Swarm, Tunnel, Veil};
 use crate::program::{Forger, LISTED, Stage, UNLISTED};
 
 /// How long boxes hold a sight of something forbidden.
@@ -86,7 +86,13 @@ pub fn techniques() -> Vec<Case> {
         Case::abroad("power_loss", |s| s.scene.world.power_loss(DARK.0, DARK.1, DARK.2).map(drop)),
         Case::abroad("national_cut", |s| s.at(Border).only(NationalCut)),
         Case::nothing("dns_only", |s| s.at(IspA).only(DnsOnly::to([s.host("dns-a").v4()]))),
-        Case::nothing("lan_only", |s| s.at(IspA).only(LanOnly::new(homes(s)))),
+        // Who may speak to a neighbour in the LAN reads what that one has; a quiet node may not.
+        Case::nothing("lan_only", |s| {
+            let neighbour = neighbour(s)?;
+            s.at(IspA).only(LanOnly::new(homes(s)));
+            Ok(neighbour)
+        })
+        .passing_open(&[Any, Swarm]),
         Case::nothing("blackout", |s| s.at(IspA).only(Blackout)),
     ];
     at_the_site.into_iter().chain(at_protocols).chain(at_all).chain(profiles()).collect()

@@ -112,6 +112,17 @@ impl Busel {
         self.until("it is at its relay", |status| status["relay_connected"] == true)
     }
 
+    /// Whether one that stands so hears a neighbour in its LAN.
+    pub fn hears(status: &Value) -> bool {
+        Self::found(status, "lan") > 0
+    }
+
+    /// How many nodes a finder of one that stands so knows.
+    pub fn found(status: &Value, finder: &str) -> u64 {
+        let finders = status["finders"].as_array().into_iter().flatten();
+        finders.filter(|one| one["name"] == finder).filter_map(|one| one["known"].as_u64()).sum()
+    }
+
     /// Ends it, as a power cut would.
     pub fn kill(&mut self) {
         self.running = None;

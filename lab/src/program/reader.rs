@@ -142,6 +142,17 @@ impl Reader {
     /// A reader in a host, who has what the way allows and whose door is open. Whether their node
     /// has got in touch with anybody is another matter.
     pub fn start(stage: &Stage, host: &str, way: Way, exposure: Exposure) -> anyhow::Result<Self> {
+        Self::start_with(stage, host, way, exposure, &[])
+    }
+
+    /// The same with more flags.
+    pub fn start_with(
+        stage: &Stage,
+        host: &str,
+        way: Way,
+        exposure: Exposure,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
         let (scene, network, host) = (&stage.scene, &stage.network, stage.host(host));
         let name = format!("{way}-{}-{}", exposure.name(), host.next_launch());
         let mut busel = Busel::new(host, &name)?;
@@ -152,10 +163,24 @@ impl Reader {
             busel.join_ways(&network.helper_invite)?;
         }
         let up = words(&["up", "--exposure", exposure.name()]);
-        busel.start(&[up, reaching(scene), way.flags()].concat())?;
+        busel.start(&[up, reaching(scene), way.flags(), words(flags)].concat())?;
         busel.line("Busel is up")?;
         let curl = Curl::new(host, scene.ca.path()).arg("-x").arg(DOOR);
         Ok(Self { busel, way, curl })
+    }
+
+    /// Ends the node, as a power cut would, and starts it anew with what it kept, and these flags.
+    pub fn again(
+        &mut self,
+        stage: &Stage,
+        exposure: Exposure,
+        flags: &[&str],
+    ) -> anyhow::Result<()> {
+        self.busel.kill();
+        let up = words(&["up", "--exposure", exposure.name()]);
+        let all = [up, reaching(&stage.scene), self.way.flags(), words(flags)].concat();
+        self.busel.start(&all)?;
+        self.busel.line("Busel is up").map(drop)
     }
 
     /// The program behind the door: it asks for pages that may be shared by `http`, which the node

@@ -8,7 +8,7 @@ use anyhow::Context;
 use busel_injector::keys::{CertRequest, Keys, Subkey, VALIDITY_SECS};
 use busel_injector::renewal::Certify;
 use busel_injector::{Config as InjectorConfig, Injector as Running};
-use busel_node::config::{Config, Exit, ExitQuota, Exposure, SiteConfig};
+use busel_node::config::{Config, Exit, ExitQuota, Exposure, Lan, SiteConfig};
 use busel_node::control::Control;
 use busel_node::{Node, clock};
 use busel_proto::cert::SubkeyCert;
@@ -59,12 +59,14 @@ pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// An injector is open and an exit to the web, unless its operator says otherwise.
+/// An injector is open and an exit to the web, unless its operator says otherwise. Where servers
+/// stand, neighbours are no readers.
 fn config(setup: &Setup, injector: &Injector) -> anyhow::Result<Config> {
     let defaults = Config {
         exposure: Exposure::Open,
         exit: Exit::Web,
         exit_quota: ExitQuota::Unlimited,
+        lan: Some(Lan::Off),
         ..Config::default()
     };
     let mut config = config_over(defaults, setup, &injector.node)?;

@@ -40,6 +40,9 @@ fn show(told: &Told) {
     row("wires", &format!("{}; {used}", told.wires.join(", ")));
     row("relay", if told.relay_connected { "connected" } else { "not connected" });
     row("nodes", &format!("{} known, {} connected", told.known_nodes, told.connected_nodes));
+    let finders: Vec<_> =
+        told.finders.iter().map(|finder| format!("{} {}", finder.name, finder.known)).collect();
+    row("found by", &finders.join(", "));
     for root in &told.trusted {
         row("trusts", &format!("“{}” for {}", root.label, root.hosts.join(", ")));
     }

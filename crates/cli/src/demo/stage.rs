@@ -8,7 +8,7 @@ use anyhow::Context;
 use busel_injector::keys::{Keys, RootKey, Subkey, VALIDITY_SECS};
 use busel_injector::{Config as InjectorConfig, Injector};
 use busel_net::relay::{Identity, RelayConfig, RelayServer};
-use busel_node::config::{ConnectTo, Dns, Exit, Exposure};
+use busel_node::config::{ConnectTo, Dns, Exit, Exposure, Lan};
 use busel_node::{Config, Node, clock};
 use busel_proto::invite::{Invite, PeerTicket, RelayTicket};
 use busel_proto::page::{HostName, HostPattern};
@@ -161,6 +161,7 @@ fn injector_config(dir: &Path, ca: &Path, origin: &SiteServer) -> Config {
         allow_net: vec!["127.0.0.0/8".to_owned()],
         allow_net_for_others: vec!["127.0.0.0/8".to_owned()],
         exit: Exit::Off,
+        lan: Some(Lan::Off),
         ..Config::default()
     }
 }
@@ -194,6 +195,7 @@ fn reader_config(
         upstream: Some(isp.socks().into()),
         extra_ca: vec![ca.to_owned()],
         allow_net: vec![format!("{SITE_ADDR}/24")],
+        lan: Some(Lan::Off),
         ..Config::default()
     }
 }

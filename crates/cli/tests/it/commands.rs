@@ -302,7 +302,7 @@ fn a_misspelt_setting_is_refused_by_name() {
         up(dir.path(), &[]).fails(&[word]);
     }
     up(dir.path(), &["--config", "/nowhere/at/all"]).fails(&["/nowhere/at/all"]);
-    std::fs::write(&file, "exposure = \"open\"\nhttp = \"127.0.0.1:0\"\n").unwrap();
+    std::fs::write(&file, "exposure = \"open\"\nhttp = \"127.0.0.1:0\"\nlan = \"off\"\n").unwrap();
     let node = Program::start(&mut busel(dir.path(), &["up"]));
     node.after("http://127.0.0.1:");
     let status = run(dir.path(), &["status", "--json"]).ok().out;

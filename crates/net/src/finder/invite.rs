@@ -49,6 +49,10 @@ impl Finder for Invited {
         async move { found }.boxed()
     }
 
+    fn known(&self) -> usize {
+        self.contacts.len()
+    }
+
     fn is_confirmed(&self) -> bool {
         self.confirmed
     }

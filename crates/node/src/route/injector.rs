@@ -247,7 +247,7 @@ impl Sealed {
                 return Err(Failure::declined(&failure));
             }
             Answer::Declined { failure } => return Err(Failure::declined(&failure)),
-            Answer::Found { .. } | Answer::Nothing => {
+            Answer::Found { .. } | Answer::Nothing | Answer::Nodes { .. } => {
                 return Err(Failure::Declined("it is no injector".into()));
             }
         }

@@ -126,7 +126,9 @@ async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
         Answer::Found { snapshot, revocation } => (snapshot, revocation),
         Answer::Nothing => return Err(Failure::NobodyHasIt),
         Answer::Declined { failure } => return Err(Failure::declined(&failure)),
-        Answer::Open => return Err(Failure::Protocol("an unexpected answer".into())),
+        Answer::Open | Answer::Nodes { .. } => {
+            return Err(Failure::Protocol("an unexpected answer".into()));
+        }
     };
     if let Some(revocation) = revocation {
         node.revoked(revocation).await;

@@ -10,7 +10,7 @@ use busel_injector::keys::{Keys, RootKey, Subkey, VALIDITY_SECS};
 use busel_injector::{Config as InjectorConfig, Injector};
 use busel_net::relay::{Identity, RelayConfig, RelayServer};
 use busel_net::wire::Contact;
-use busel_node::config::{ConnectTo, Dns, Exit, Exposure};
+use busel_node::config::{ConnectTo, Dns, Exit, Exposure, Lan};
 use busel_node::{Config, Node, Request, Response, Unanswered, clock};
 use busel_proto::cert::SubkeyCert;
 use busel_proto::id::PeerId;
@@ -271,6 +271,8 @@ fn base(dir: PathBuf, ca: &std::path::Path, origin: SocketAddr) -> Config {
             .map(|port| ConnectTo { host: HOST.into(), port, addr: origin })
             .into(),
         dns: vec![Dns::Plain(SocketAddr::from(([127, 0, 0, 1], 9)))],
+        // Tests are nobody's neighbours.
+        lan: Some(Lan::Off),
         ..Config::default()
     }
 }
