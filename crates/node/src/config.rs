@@ -31,7 +31,9 @@ pub struct Config {
     pub quota: u64,
     /// Whether sites may be asked directly.
     pub direct: bool,
-    /// Resolvers, tried in order.
+    /// Whether what worked on each network is kept over restarts: see `docs/threat-model.md`.
+    pub remember: bool,
+    /// Resolvers, in order: encrypted ones are asked beside each other, others after them.
     pub dns: Vec<Dns>,
     /// A SOCKS5 proxy through which this device connects to everything, and which looks up names;
     /// what is fetched for others only resolvers over HTTPS look up, through it.
@@ -193,6 +195,7 @@ impl Default for Config {
             http_credentials: None,
             quota: 2 << 30,
             direct: true,
+            remember: true,
             dns: vec![
                 doh([9, 9, 9, 9], "dns.quad9.net"),
                 doh([1, 1, 1, 1], "cloudflare-dns.com"),

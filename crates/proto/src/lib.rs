@@ -11,7 +11,7 @@
 //!
 //! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
-//! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
+//! * choosing: [`failure`], [`memory`], [`networks`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`]
 //! * what stands in the way: [`doctor`]
@@ -34,6 +34,7 @@ pub mod lookup;
 pub mod memory;
 pub mod message;
 pub mod network;
+pub mod networks;
 pub mod page;
 pub mod race;
 pub mod rates;

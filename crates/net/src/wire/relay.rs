@@ -55,6 +55,8 @@ struct Shared {
     /// Tickets by the name that stands for them.
     tickets: Mutex<BTreeMap<String, RelayTicket>>,
     credentials: String,
+    /// Ends what was connected before the device moved to another network.
+    here: Mutex<CancellationToken>,
 }
 
 impl Relay {
@@ -62,12 +64,13 @@ impl Relay {
     pub async fn start(dialer: Dialer, tickets: &[RelayTicket]) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let shared = Arc::new(Shared {
             dialer,
+            here: Mutex::new(stop.child_token()),
             tickets: Mutex::new(tickets.iter().map(|t| (t.inner_name(), t.clone())).collect()),
             credentials: HEXLOWER.encode(&rand::random::<[u8; 16]>()),
         });
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(accept(listener, shared.clone(), stop.clone(), tasks.clone()));
         Ok(Self { shared, addr, stop, tasks })
     }
@@ -126,6 +129,11 @@ impl Wire for Relay {
         known.is_none().then(|| inner_url(relay))
     }
 
+    fn moved(&self) {
+        let next = self.stop.child_token();
+        std::mem::replace(&mut *lock(&self.shared.here), next).cancel();
+    }
+
     fn relay(&self, url: &RelayUrl) -> Option<RelayTicket> {
         // iroh writes the name of a relay with a trailing dot.
         let name = url.host_str()?.trim_end_matches('.');
@@ -161,10 +169,9 @@ async fn accept(
         };
         let (shared, stop, carried) = (shared.clone(), stop.clone(), tasks.clone());
         tasks.spawn(async move {
-            let service_stop = stop.clone();
             let service = service_fn(move |request| {
-                let (shared, stop, tasks) = (shared.clone(), service_stop.clone(), carried.clone());
-                async move { Ok::<_, Infallible>(shared.answer(request, stop, &tasks).await) }
+                let (shared, tasks) = (shared.clone(), carried.clone());
+                async move { Ok::<_, Infallible>(shared.answer(request, &tasks).await) }
             });
             let serve = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -186,19 +193,16 @@ fn status(status: StatusCode) -> Response<Body> {
 }
 
 impl Shared {
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        stop: CancellationToken,
-        tasks: &TaskTracker,
-    ) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, tasks: &TaskTracker) -> Response<Body> {
         if !self.is_ours(request.headers().get(header::PROXY_AUTHORIZATION)) {
             return status(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
         }
         let ticket = request.uri().host().and_then(|host| lock(&self.tickets).get(host).cloned());
         let Some(ticket) = ticket else { return status(StatusCode::NOT_FOUND) };
-        let set_up = tokio::time::timeout(SET_UP_LIMIT, self.connect(&ticket)).await;
-        let relay = match set_up.unwrap_or(Err(Failure::Silent)) {
+        let here = lock(&self.here).clone();
+        let connecting = tokio::time::timeout(SET_UP_LIMIT, self.connect(&ticket));
+        let set_up = here.run_until_cancelled(connecting).await;
+        let relay = match set_up.and_then(Result::ok).unwrap_or(Err(Failure::Silent)) {
             Ok(relay) => relay,
             Err(failure) => {
                 debug!(%failure, "relay can't be reached");
@@ -208,7 +212,7 @@ impl Shared {
         if request.method() == Method::CONNECT {
             tasks.spawn(async move {
                 tokio::select! {
-                    () = stop.cancelled() => {}
+                    () = here.cancelled() => {}
                     carried = carry(request, relay, &ticket) => {
                         if let Err(error) = carried {
                             debug!(%error, "relay connection ended");
