@@ -7,6 +7,7 @@
 mod drawing;
 mod host;
 mod launch;
+mod moving;
 mod power;
 mod wiring;
 

@@ -30,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const LOOK_SOON: Duration = Duration::from_secs(1);
 /// A look that takes longer is not waited for; it goes on.
 const LOOK_LIMIT: Duration = Duration::from_millis(500);
+/// So long after what is new was seen it is looked at again.
+const LOOK_TWICE: Duration = Duration::from_millis(50);
 /// What was learnt is kept so long after the first of it: a crash loses no more.
 const KEEP_AFTER: Duration = Duration::from_secs(20);
 
@@ -116,9 +118,17 @@ impl OwnNetworks {
         store.set(&row_name(id), &row)
     }
 
-    /// Takes what is seen, and says whether the device has moved. Waits for the disk.
+    /// Takes what is seen, and says whether the device has moved. Waits for the disk. Tables that are
+    /// being changed show what is nowhere: what is new must be seen twice.
     fn look(&self) -> bool {
         let sight = sight();
+        if !self.lock().stays(sight.as_ref()) {
+            std::thread::sleep(LOOK_TWICE);
+            if self::sight() != sight {
+                self.looked.store(0, Ordering::Relaxed);
+                return false;
+            }
+        }
         if let Err(error) = self.keep() {
             debug!(%error, "what was learnt of a network was not kept");
         }

@@ -121,15 +121,21 @@ impl Networks {
         this
     }
 
+    /// Whether the device is where it was, if this is what is seen.
+    pub fn stays(&self, sight: Option<&Sight>) -> bool {
+        let here = self.known.last().expect("there is always one");
+        let alike = here.loose == name(&self.key, sight, false);
+        let unnamed = is_unsure(sight) || here.id == here.loose;
+        alike && (unnamed || here.id == name(&self.key, sight, true))
+    }
+
     /// Takes what was seen; nothing if no line leads out.
     pub fn see(&mut self, sight: Option<&Sight>) -> Seen {
-        let loose = name(&self.key, sight, false);
-        let unsure = sight.is_some_and(|s| !s.gateways.is_empty() && s.card.is_none());
-        let id = name(&self.key, sight, true);
-        let here = self.here_mut();
-        let (stays, was) = (here.loose == loose, here.id);
-        self.doubts =
-            if unsure { if stays { self.doubts.saturating_add(1) } else { 1 } } else { 0 };
+        let (loose, id) = (name(&self.key, sight, false), name(&self.key, sight, true));
+        let (unsure, stays) = (is_unsure(sight), self.stays(sight));
+        let was = self.here_mut().id;
+        let doubts = if stays { self.doubts } else { 0 };
+        self.doubts = if unsure { doubts.saturating_add(1) } else { 0 };
         if stays && (was == id || unsure) {
             return Seen::default();
         }
@@ -138,7 +144,7 @@ impl Networks {
             // Whether it is the one of that name last used shows once its card is known.
             true => network.loose == loose,
         });
-        if stays && was == loose {
+        if stays {
             // It shows only now which network this is. What was learnt of it without a name is little.
             let unnamed = self.known.pop().map(|network| network.memory).unwrap_or_default();
             match found {
@@ -194,6 +200,11 @@ impl Network {
     fn new(sites: SiteKey, id: NetworkId, loose: NetworkId) -> Self {
         Self { id, loose, memory: Memory::new(sites) }
     }
+}
+
+/// Whether it shows only later which network this is.
+fn is_unsure(sight: Option<&Sight>) -> bool {
+    sight.is_some_and(|sight| !sight.gateways.is_empty() && sight.card.is_none())
 }
 
 /// The name of what is seen. Behind a gateway the net and the gateway are told, by their IPv4
