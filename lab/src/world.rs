@@ -7,7 +7,6 @@
 mod drawing;
 mod host;
 mod launch;
-mod moving;
 mod power;
 mod wiring;
 

@@ -22,9 +22,6 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::{Launch, system};
 use crate::middlebox::Shared;
 
-/// Says which resolver is asked.
-const RESOLV_CONF: &str = "resolv.conf";
-
 /// A host of a world. Copies are the same host.
 #[derive(Clone)]
 pub struct Host {
@@ -67,8 +64,10 @@ impl<T> Doing<T> {
 impl Host {
     pub(super) fn start(spec: Spec, shared: Arc<Shared>) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&spec.dir)?;
-        let resolv_conf = spec.dir.join(RESOLV_CONF);
-        std::fs::write(&resolv_conf, spec.resolver.map(resolved_by).unwrap_or_default())?;
+        let resolv_conf = spec.dir.join("resolv.conf");
+        let lines =
+            spec.resolver.map(|at| format!("nameserver {at}\noptions timeout:1 attempts:2\n"));
+        std::fs::write(&resolv_conf, lines.unwrap_or_default())?;
         let (jobs, queue) = mpsc::channel::<Job>();
         let (ready, started) = mpsc::channel();
         std::thread::Builder::new().name(spec.name.clone()).spawn(move || {
@@ -170,12 +169,6 @@ impl Host {
         router.enter(move || system("ip", &["-batch", "-"], &batch))
     }
 
-    /// Names another resolver in its `resolv.conf`.
-    pub(super) fn resolve_by(&self, resolver: IpAddr) -> anyhow::Result<()> {
-        // Not in a new file: the host sees this one in the place of its own.
-        Ok(std::fs::write(self.dir().join(RESOLV_CONF), resolved_by(resolver))?)
-    }
-
     pub(super) fn begin<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -231,10 +224,6 @@ impl Host {
         logs.sort();
         Ok(logs)
     }
-}
-
-fn resolved_by(resolver: IpAddr) -> String {
-    format!("nameserver {resolver}\noptions timeout:1 attempts:2\n")
 }
 
 fn any(port: u16) -> SocketAddr {

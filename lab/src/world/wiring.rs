@@ -199,6 +199,6 @@ fn routes(drawing: &Drawing) -> Routes {
     Routes::new(attached.collect())
 }
 
-pub(super) fn ip(batch: &str) -> anyhow::Result<()> {
+fn ip(batch: &str) -> anyhow::Result<()> {
     system("ip", &["-batch", "-"], batch)
 }

@@ -26,7 +26,6 @@ mod iran_2026;
 mod lan_only;
 mod midflight;
 mod national_cut;
-mod networks;
 mod power_loss;
 mod protocol_whitelist;
 mod quic_block;
