@@ -427,6 +427,16 @@ impl Endpoint {
         }
     }
 
+    /// The device is on another network: peers that did not answer on the last one may here, and
+    /// connections look for their new way.
+    pub async fn moved(&self) {
+        lock(&self.0.failures).clear();
+        for wire in &self.0.wires {
+            wire.moved();
+        }
+        self.0.endpoint.network_change().await;
+    }
+
     /// The relay that this node keeps to now, if it is connected to one.
     pub fn home_relay(&self) -> Option<RelayTicket> {
         let statuses = self.0.endpoint.home_relay_status().get();

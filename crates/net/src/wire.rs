@@ -48,6 +48,9 @@ pub trait Wire: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// The device is on another network: what was connected on the last one is given up.
+    fn moved(&self) {}
+
     /// The relay that a URL stands for.
     fn relay(&self, url: &RelayUrl) -> Option<RelayTicket> {
         let _ = url;

@@ -134,7 +134,7 @@ async fn ask_behind(filter: Filter, len: usize) -> usize {
     let (addr, struck) = put(filter, relay.addr()).await;
     let seen = RelayTicket { addr: addr.to_string(), ..relay.ticket().clone() };
     let near = node(1, &seen).await;
-    near.learn(Contact { peer: far.id(), relay: Some(seen), addrs: vec![] }).await;
+    near.learn(Contact { peer: far.id(), relay: Some(seen), addrs: vec![], veil: None }).await;
     let stream = async {
         loop {
             // A connection in the making has a limit of its own.

@@ -157,8 +157,10 @@ async fn relay() -> RelayServer {
         listen: "127.0.0.1:0".parse().unwrap(),
         public: None,
         identity: Identity::generate(&name).unwrap(),
+        also: Vec::new(),
         secret: [7; 16],
         site: None,
+        site_proxy: None,
         bytes_per_second: None,
     })
     .await

@@ -4,24 +4,29 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use busel_proto::time::{Tick, UnixTime};
 
-/// A monotonic clock that starts with the node.
+/// A monotonic clock that starts with the node, at the wall time of then: what is kept over a restart
+/// grows older meanwhile.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock(Instant);
+pub(crate) struct Clock {
+    started: Instant,
+    first: Tick,
+}
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self(Instant::now())
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { started: Instant::now(), first: Tick(0) + since }
     }
 
     pub(crate) fn tick(&self) -> Tick {
-        Tick(0) + self.0.elapsed()
+        self.first + self.started.elapsed()
     }
 
     /// Waits until `tick`; for ever if there is none.
     pub(crate) async fn alarm(&self, tick: Option<Tick>) {
         match tick {
             Some(tick) => {
-                let at = self.0 + (tick - Tick(0));
+                let at = self.started + (tick - self.first);
                 tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await;
             }
             None => std::future::pending().await,

@@ -33,7 +33,9 @@ pub struct Config {
     pub quota: u64,
     /// Whether sites may be asked directly.
     pub direct: bool,
-    /// Resolvers, tried in order.
+    /// Whether what worked on each network is kept over restarts: see `docs/threat-model.md`.
+    pub remember: bool,
+    /// Resolvers, in order: encrypted ones are asked beside each other, others after them.
     pub dns: Vec<Dns>,
     /// A proxy through which this device connects to everything, and which looks up names; what is
     /// fetched for others only resolvers over HTTPS look up, through it. `socks5://…` or `http://…`.
@@ -251,6 +253,7 @@ impl Default for Config {
             http_credentials: None,
             quota: 2 << 30,
             direct: true,
+            remember: true,
             dns: vec![
                 doh([9, 9, 9, 9], "dns.quad9.net"),
                 doh([1, 1, 1, 1], "cloudflare-dns.com"),
@@ -340,7 +343,7 @@ impl Config {
         if self.exposure == Exposure::Quiet {
             return wrong("veil-addr", "a quiet node listens nowhere");
         }
-        if self.upstream.is_some() {
+        if self.upstream.is_some() && self.upstream_use == UpstreamUse::Instead {
             return wrong("veil-addr", "with an upstream proxy nothing may go around it");
         }
         if listen.ip().is_unspecified() && self.veil_public.is_empty() {
@@ -515,7 +518,7 @@ mod tests {
         let sound = Config { veil_addr: at("192.0.2.1:9"), ..open.clone() };
         assert!(sound.check().is_ok());
         let quiet = Config { exposure: Exposure::Quiet, ..sound.clone() };
-        let around = Config { upstream: at("127.0.0.1:9050"), ..sound.clone() };
+        let around = Config { upstream: Some("127.0.0.1:9050".parse().unwrap()), ..sound.clone() };
         let nowhere = Config { veil_addr: at("0.0.0.0:9"), ..open.clone() };
         let odd = Config { veil_public: vec!["0.0.0.0:9".parse().unwrap()], ..sound };
         let lone = Config { veil_public: vec!["192.0.2.1:9".parse().unwrap()], ..open };

@@ -152,12 +152,12 @@ impl Drive {
                 self.race.handle(Input::Failed { route, failure, sent: true }, now);
             }
             Ok(started) => {
-                self.node.memory().worked(&self.host, route, now - since, now);
+                self.node.networks.worked(&self.host, route, now - since);
                 self.ready.push((route, started));
                 self.race.handle(Input::Head(route), now);
             }
             Err(lost) => {
-                self.remember_failure(route, &lost.failure);
+                self.node.way_failed(&self.host, route, &lost.failure);
                 if let (Some(stale), None) = (lost.stale, &self.winner) {
                     self.keep_newer(stale);
                     self.race.handle(Input::Stale(route), now);
@@ -167,10 +167,6 @@ impl Drive {
                 }
             }
         }
-    }
-
-    fn remember_failure(&self, route: Route, failure: &Failure) {
-        self.node.memory().failed(&self.host, route, failure, self.tick());
     }
 
     /// Of two old copies the newer one is the last resort.
@@ -190,6 +186,7 @@ impl Drive {
         let mut want = self.tries.want.clone();
         if let Some(winner) = &self.winner {
             winner.ask_on(&mut want);
+            self.node.suspect_move();
         }
         let (request, sites) = (self.tries.request.clone(), self.tries.sites.clone());
         let head = async move {

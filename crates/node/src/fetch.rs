@@ -57,6 +57,7 @@ async fn public(
             return Ok(of_copy(node, page, &request, false).await);
         }
     }
+    node.look_around().await;
     let plan = node.public_plan(sites, &request.url.host());
     let want = Want {
         method: request.method.clone(),
@@ -71,8 +72,9 @@ async fn public(
 
 /// A request that may not be shared.
 async fn private(node: &Node, request: Request) -> Result<Response, Unanswered> {
+    node.look_around().await;
     let routes = node.private_routes(&request.url.host());
-    let plan = node.plan(&request.url.host(), &routes);
+    let plan = node.networks.plan(&request.url.host(), &routes);
     let bare = request.body.is_end_stream();
     let hedged = bare && matches!(request.method, Method::GET | Method::HEAD);
     let want = Want {

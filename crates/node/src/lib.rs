@@ -31,6 +31,7 @@ mod exit;
 mod fetch;
 mod hot;
 pub mod joined;
+mod networks;
 pub mod node;
 pub mod origin;
 mod pass;

@@ -22,7 +22,7 @@ use busel_proto::failure::Route;
 use busel_proto::favour::{Favour, Standing};
 use busel_proto::id::PeerId;
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket, VeilTicket};
-use busel_proto::memory::{Memory, Step};
+use busel_proto::memory::Step;
 use busel_proto::page::HostName;
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
@@ -45,6 +45,7 @@ use crate::exit::OwnExit;
 use crate::fetch;
 use crate::hot::Hot;
 use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
+use crate::networks::OwnNetworks;
 use crate::origin::{self, Origin, Own};
 use crate::prove::Prover;
 use crate::request::{Request, Response, Unanswered};
@@ -86,7 +87,7 @@ pub struct Inner {
     pub(crate) exit: OwnExit,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
-    memory: Mutex<Memory>,
+    pub(crate) networks: OwnNetworks,
     /// How other nodes did lately.
     favour: Mutex<Favour<PeerId>>,
     /// How they did lately as hops: not each knows the injector.
@@ -151,6 +152,7 @@ impl Node {
         config.check()?;
         let options = busel_store::Options { dir: config.dir.clone(), unlock, quota: config.quota };
         let store = blocking(move || Store::open(options)).await?;
+        let (clock, networks) = networks(&config, &store).await?;
         // What is read while it is quiet is marked so, and not served when it is open one day.
         store.share(config.exposure == Exposure::Open);
         let joined = Joined::load(store.clone(), config.site_list()?)?;
@@ -195,11 +197,11 @@ impl Node {
                 lent,
                 hot: Hot::default(),
                 hops: Mutex::default(),
-                clock: Clock::start(),
+                clock,
                 exit,
                 stop: CancellationToken::new(),
                 tasks,
-                memory: Mutex::default(),
+                networks,
                 favour: Mutex::default(),
                 injector: OnceLock::new(),
                 wants_stop: CancellationToken::new(),
@@ -210,6 +212,8 @@ impl Node {
         node.tasks.spawn(serve::serve(node.clone()));
         let own = node.clone();
         node.spawn(async move { own.keep_using().await });
+        let own = node.clone();
+        node.spawn(async move { own.keep_networks().await });
         if let Err(error) = node.find_others().await {
             node.stop().await;
             return Err(error);
@@ -249,6 +253,19 @@ impl Node {
         self.tasks.close();
         self.tasks.wait().await;
         self.keep_used().await;
+        self.keep_network().await;
+    }
+
+    /// The device is on another network: what failed on the last one may work here, and connections that
+    /// were made there are dead, or lead by the wrong way.
+    pub(crate) async fn moved(&self) {
+        self.own.names.renew();
+        for origin in [&self.direct, &self.tunnelled, &self.lent_origin] {
+            origin.renew();
+        }
+        *self.favour() = Favour::default();
+        self.prover.proven().clear();
+        self.endpoint.moved().await;
     }
 
     /// Keeps what the exit used, again and again: a crash must not bring the day's bytes back.
@@ -432,14 +449,6 @@ impl Node {
 }
 
 impl Inner {
-    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
-        lock(&self.memory)
-    }
-
-    pub(crate) fn plan(&self, host: &HostName, routes: &[Route]) -> Vec<Step> {
-        self.memory().plan(host, routes, self.clock.tick())
-    }
-
     /// The routes that a public request for `host` may take, in the order of a first try.
     fn public_routes(&self, sites: &SiteList, host: &HostName) -> Vec<Route> {
         let guarded = sites.find(host).is_some_and(|site| site.guarded);
@@ -455,7 +464,7 @@ impl Inner {
     /// The plan of a public request: the routes that bring signed copies, and the site itself; then,
     /// if none of them works (a page that sets a cookie may not be signed, say), a tunnel to it.
     pub(crate) fn public_plan(&self, sites: &SiteList, host: &HostName) -> Vec<Step> {
-        let mut plan = self.plan(host, &self.public_routes(sites, host));
+        let mut plan = self.networks.plan(host, &self.public_routes(sites, host));
         if let Some(last) = plan.last_mut() {
             last.patience = TUNNEL_AFTER;
         }
@@ -597,6 +606,13 @@ fn finders(
     let confirmed = Invited::confirmed(&joined.invites_that_are(true));
     let others = Invited::new(&joined.invites_that_are(false));
     Ok(vec![Arc::new(confirmed), Arc::new(others), Arc::new(Saved::new(&kept, keep))])
+}
+
+/// The node's clock, and by it what is remembered of the networks that the device was on.
+async fn networks(config: &Config, store: &Store) -> Result<(Clock, OwnNetworks), StartError> {
+    let (clock, store, remember) = (Clock::start(), store.clone(), config.remember);
+    let networks = blocking(move || OwnNetworks::load(&store, remember, clock)).await?;
+    Ok((clock, networks))
 }
 
 /// What the exit moved of today's bytes before this start.

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -115,7 +115,8 @@ impl Way for Own {
 /// A client of origins over one [`Way`].
 #[derive(Clone)]
 pub struct Origin {
-    client: Client<Connector, RequestBody>,
+    connector: Connector,
+    client: Arc<Mutex<Client<Connector, RequestBody>>>,
 }
 
 impl std::fmt::Debug for Origin {
@@ -139,16 +140,14 @@ impl Origin {
         let mut tls = client_config(roots);
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let connector = Connector { way, tls: TlsConnector::from(Arc::new(tls)) };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE.1)
-            .pool_max_idle_per_host(IDLE.0)
-            .http1_max_buf_size(MAX_HEAD)
-            .http2_max_header_list_size(u32::try_from(MAX_HEAD).expect("64 KiB"))
-            .retry_canceled_requests(true)
-            .build(connector);
-        Self { client }
+        let client = Arc::new(Mutex::new(client(connector.clone())));
+        Self { connector, client }
+    }
+
+    /// Keeps no connection that there is for the next request: the device is on another network.
+    pub fn renew(&self) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) =
+            client(self.connector.clone());
     }
 
     /// Sends a request and returns the response once its head is there.
@@ -167,15 +166,28 @@ impl Origin {
         // once, on a connection of its own; what a filter did is not tried a second time.
         let safe = matches!(method, Method::GET | Method::HEAD) && !body.touched();
         let again = safe.then(|| request(&method, &uri, headers.clone(), body.clone()));
-        let sent = self.client.request(request(&method, &uri, headers, body.clone())).await;
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sent = client.request(request(&method, &uri, headers, body.clone())).await;
         let mut response = sent.map_err(|e| failed(&e, &body));
         let closed = |f: &Failed| f.sent && matches!(f.failure, Failure::Protocol(_));
         if let (Some(again), true) = (again, response.as_ref().is_err_and(closed)) {
-            response = self.client.request(again).await.map_err(|e| failed(&e, &body));
+            response = client.request(again).await.map_err(|e| failed(&e, &body));
         }
         let response = response?;
         Ok(response.map(|body| body.map_err(|e| of_hyper(&e)).boxed_unsync()))
     }
+}
+
+fn client(connector: Connector) -> Client<Connector, RequestBody> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE.1)
+        .pool_max_idle_per_host(IDLE.0)
+        .http1_max_buf_size(MAX_HEAD)
+        .http2_max_header_list_size(u32::try_from(MAX_HEAD).expect("64 KiB"))
+        .retry_canceled_requests(true)
+        .build(connector)
 }
 
 fn request(

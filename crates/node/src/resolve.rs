@@ -1,8 +1,9 @@
 //! Names to addresses, by resolvers that the reader chose, and with distrust: an answer is a hint
 //! until TLS has verified the site.
 //!
-//! Whom to ask and when to stop is [`busel_proto::lookup`]'s to say. With an upstream proxy only
-//! encrypted resolvers are asked, through it: no query leaves the device around it.
+//! Whom to ask and when, and when to stop, is [`busel_proto::lookup`]'s to say. With an upstream proxy
+//! only encrypted resolvers are asked, through it: no query leaves the device around it. What one network's
+//! resolvers said is not believed on another: see [`Names::renew`].
 
 pub(crate) mod resolver;
 
@@ -13,19 +14,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use busel_net::dial::Dialer;
 use busel_proto::failure::Failure;
 use busel_proto::favour::Favour;
-use busel_proto::lookup::{Kind, Lookup};
+use busel_proto::lookup::{Kind, Lookup, Output, Step};
 use busel_proto::network::Reach;
 use busel_proto::page::HostName;
+use busel_proto::time::Tick;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Dns};
 use resolver::{Answer, Resolver};
 
 /// Resolves names.
 pub struct Names {
-    /// In the order of the configuration.
-    resolvers: Vec<Resolver>,
-    kinds: Vec<Kind>,
+    /// Those that may be asked, in the order of the configuration.
+    configured: Vec<Dns>,
+    roots: Arc<rustls::RootCertStore>,
+    dialer: Dialer,
+    resolvers: Mutex<Arc<Resolvers>>,
     /// How each did lately, by its place in the list.
     favour: Mutex<Favour<usize>>,
     clock: Clock,
@@ -34,12 +40,18 @@ pub struct Names {
     guarded: Guarded,
 }
 
+/// Resolvers that are set up, with their connections and what they said.
+struct Resolvers {
+    kinds: Vec<Kind>,
+    all: Vec<Resolver>,
+}
+
 /// Tells whether a host is guarded.
 pub type Guarded = Arc<dyn Fn(&HostName) -> bool + Send + Sync>;
 
 impl std::fmt::Debug for Names {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Names({} resolvers)", self.resolvers.len())
+        write!(f, "Names({} resolvers)", self.configured.len())
     }
 }
 
@@ -53,14 +65,20 @@ impl Names {
         dialer: &Dialer,
     ) -> Self {
         let fixed = config.connect_to.iter().map(|c| ((c.host.clone(), c.port), c.addr)).collect();
-        let (kinds, resolvers) = config
-            .dns
-            .iter()
-            .filter(|dns| !dialer.is_upstream() || dns.kind() == Kind::Encrypted)
-            .filter_map(|dns| Some((dns.kind(), Resolver::new(dns, roots, dialer)?)))
-            .unzip();
+        let may_be_asked = |dns: &&Dns| !dialer.is_upstream() || dns.kind() == Kind::Encrypted;
+        let configured: Vec<_> = config.dns.iter().filter(may_be_asked).cloned().collect();
+        let resolvers = Mutex::new(Arc::new(Resolvers::new(&configured, roots, dialer)));
         let (favour, clock) = (Mutex::default(), Clock::start());
-        Self { resolvers, kinds, favour, clock, fixed, guarded }
+        let (roots, dialer) = (roots.clone(), dialer.clone());
+        Self { configured, roots, dialer, resolvers, favour, clock, fixed, guarded }
+    }
+
+    /// Begins anew, since the device is on another network: those here may answer others than those
+    /// there, the system has others, their connections are dead, and what was said there is forgotten.
+    pub fn renew(&self) {
+        let new = Resolvers::new(&self.configured, &self.roots, &self.dialer);
+        *self.resolvers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        *self.favour() = Favour::default();
     }
 
     /// Whether connections to `host` have a fixed destination.
@@ -91,35 +109,90 @@ impl Names {
                 false => Err(forbidden()),
             };
         }
-        if self.resolvers.is_empty() {
+        let resolvers = self.resolvers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if resolvers.all.is_empty() {
             return Err(Failure::NotAllowed("no resolver is set up that may be asked".into()));
         }
-        let hidden = (self.guarded)(host);
-        let mut lookup = Lookup::new(&self.kinds, hidden, &self.favour(), self.clock.tick());
-        while let Some(step) = lookup.next_step() {
-            let since = self.clock.tick();
-            let answer = self.resolvers[step.at].ask(host, step.limit).await;
-            let now = self.clock.tick();
-            match &answer {
-                Answer::Silence => self.favour().failed(&step.at, now),
-                // It says nothing of the name, and neither for nor against the resolver.
-                Answer::Fault => {}
-                Answer::Addresses(_) | Answer::NoSuchName => {
-                    self.favour().worked(&step.at, now - since, now)
+        let ips = self.look_up(&resolvers, host, reach).await?;
+        Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    }
+
+    /// The first good answer of `resolvers`.
+    async fn look_up(
+        &self,
+        resolvers: &Resolvers,
+        host: &HostName,
+        reach: &Reach,
+    ) -> Result<Vec<IpAddr>, Failure> {
+        let (kinds, hidden) = (&resolvers.kinds, (self.guarded)(host));
+        let mut lookup = Lookup::new(kinds, hidden, &self.favour(), self.clock.tick());
+        let mut asking = FuturesUnordered::new();
+        let mut dropped = Vec::new();
+        loop {
+            let until = match lookup.poll(self.clock.tick()) {
+                Output::Ask(Step { at, limit }) => {
+                    let since = self.clock.tick();
+                    let answer = resolvers.all[at].ask(host, limit);
+                    asking.push(async move { (at, since, answer.await) });
+                    continue;
                 }
-            }
-            match judge(answer, reach) {
-                Ok(ips) => {
-                    return Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+                Output::Drop(at) => {
+                    dropped.push(at);
+                    continue;
                 }
-                Err(failure) => lookup.failed(failure),
+                Output::GiveUp => return Err(lookup.failure()),
+                Output::Wait(until) => until,
+            };
+            tokio::select! {
+                Some((at, since, answer)) = asking.next() => {
+                    if dropped.contains(&at) {
+                        continue;
+                    }
+                    self.note(at, &answer, since);
+                    match judge(answer, reach) {
+                        Ok(ips) => {
+                            self.note_overtaken(&lookup, at);
+                            return Ok(ips);
+                        }
+                        Err(failure) => lookup.failed(at, failure),
+                    }
+                }
+                () = self.clock.alarm(until) => {}
             }
         }
-        Err(lookup.failure())
+    }
+
+    /// Remembers how a resolver did.
+    fn note(&self, at: usize, answer: &Answer, since: Tick) {
+        let now = self.clock.tick();
+        match answer {
+            Answer::Silence => self.favour().failed(&at, now),
+            // It says nothing of the name, and neither for nor against the resolver.
+            Answer::Fault => {}
+            Answer::Addresses(_) | Answer::NoSuchName => {
+                self.favour().worked(&at, now - since, now)
+            }
+        }
+    }
+
+    /// Whoever had more time than the winner and said nothing is asked later next time.
+    fn note_overtaken(&self, lookup: &Lookup, winner: usize) {
+        let now = self.clock.tick();
+        for slow in lookup.overtaken(winner) {
+            self.favour().failed(&slow, now);
+        }
     }
 
     fn favour(&self) -> std::sync::MutexGuard<'_, Favour<usize>> {
         self.favour.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Resolvers {
+    fn new(configured: &[Dns], roots: &Arc<rustls::RootCertStore>, dialer: &Dialer) -> Self {
+        let set_up = |dns: &Dns| Some((dns.kind(), Resolver::new(dns, roots, dialer)?));
+        let (kinds, all) = configured.iter().filter_map(set_up).unzip();
+        Self { kinds, all }
     }
 }
 

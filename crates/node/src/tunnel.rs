@@ -49,6 +49,7 @@ pub(crate) async fn carry(
     if matches!(first, Ok(Ok(0) | Err(_))) {
         return;
     }
+    node.look_around().await;
     let mut carrier = Carrier::new(node, host.clone(), port, &flight);
     let raced = match carrier.race(&mut client, &mut flight).await {
         Err(why) if is_forged(&why) => as_it_is(node, &host, port, &flight).await,
@@ -118,7 +119,7 @@ struct Answered {
 
 impl<'a> Carrier<'a> {
     fn new(node: &'a Node, host: HostName, port: u16, flight: &[u8]) -> Self {
-        let plan = node.plan(&host, &node.private_routes(&host));
+        let plan = node.networks.plan(&host, &node.private_routes(&host));
         let (tell, told) = mpsc::channel(8);
         let replays = !flight.is_empty() && may_replay(flight);
         Self {
@@ -223,7 +224,7 @@ impl<'a> Carrier<'a> {
         match told {
             Told::Answered(route, answered) => {
                 let Some((_, since)) = self.running.remove(&route) else { return };
-                self.node.memory().worked(&self.host, route, now - since, now);
+                self.node.networks.worked(&self.host, route, now - since);
                 self.ready.insert(route, answered);
                 self.race.handle(Input::Head(route), now);
             }
@@ -231,7 +232,7 @@ impl<'a> Carrier<'a> {
                 if self.running.remove(&route).is_none() {
                     return;
                 }
-                self.node.memory().failed(&self.host, route, &failure, now);
+                self.node.way_failed(&self.host, route, &failure);
                 self.race.handle(Input::Failed { route, failure, sent }, now);
             }
         }

@@ -11,7 +11,7 @@
 //!
 //! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
-//! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
+//! * choosing: [`failure`], [`memory`], [`networks`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
 //! * the wire: [`message`], [`sealed`], [`veil`], [`carrier`]
 //! * finding one another: [`daily`], [`lan`], [`card`], [`exchange`], [`meeting`], [`saved`]
@@ -41,6 +41,7 @@ pub mod meeting;
 pub mod memory;
 pub mod message;
 pub mod network;
+pub mod networks;
 pub mod page;
 pub mod proven;
 pub mod race;

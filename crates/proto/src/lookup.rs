@@ -1,11 +1,13 @@
-//! In which order resolvers are asked for one name, how long each is waited for, and when the asking
+//! Which resolvers are asked for one name, when each is, how long it is waited for, and when the asking
 //! ends.
 //!
-//! Two rules beside speed. What an encrypted resolver has answered is not asked again in clear text,
-//! where the provider would see the name: that it does not exist is an answer, and so is an address that
-//! no public site can have, by which many resolvers say that they block it. That the resolver could not
-//! find out (SERVFAIL) is none: as with silence the next is asked, in clear text too unless the name is
-//! hidden. And a bad moment of an encrypted resolver does not put one in clear text before it; only one
+//! Encrypted ones are asked one beside the other: the next when the one before has had its usual time,
+//! and the first good answer wins. Two rules beside speed. What an encrypted resolver has answered is not
+//! asked again in clear text, where the provider would see the name: that it does not exist is an answer,
+//! and so is an address that no public site can have, by which many resolvers say that they block it.
+//! That the resolver could not find out (SERVFAIL) is none: as with silence the next is asked, in clear
+//! text too unless the name is hidden, but not before each encrypted one that was asked has had all its
+//! time. And a bad moment of an encrypted resolver does not put one in clear text before it; only one
 //! that is dead is passed over.
 
 use std::collections::VecDeque;
@@ -19,6 +21,9 @@ use crate::time::Tick;
 pub const LIMIT: Duration = Duration::from_secs(4);
 /// … and one that failed lately for this long.
 pub const SHORT_LIMIT: Duration = Duration::from_millis(800);
+/// The next is asked beside it after its usual time, but not sooner than the first of these and not
+/// later than the second.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(750));
 
 /// What a resolver shows to the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +43,34 @@ pub struct Step {
     pub limit: Duration,
 }
 
-/// One name being looked up.
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Ask this one.
+    Ask(Step),
+    /// Forget what this one says.
+    Drop(usize),
+    /// Wait for an answer, at most until then.
+    Wait(Option<Tick>),
+    /// There is nobody left, and [`Lookup::failure`] says why.
+    GiveUp,
+}
+
+/// One name being looked up: `poll` it until it waits, tell it what failed.
 #[derive(Debug)]
 pub struct Lookup {
-    left: VecDeque<(Step, Kind)>,
-    asked: Option<Kind>,
+    left: VecDeque<Asked>,
+    running: Vec<Asked>,
+    dropped: Vec<usize>,
+    next_at: Option<Tick>,
     failure: Failure,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    step: Step,
+    kind: Kind,
+    patience: Duration,
 }
 
 impl Lookup {
@@ -57,32 +84,63 @@ impl Lookup {
             run += usize::from(at > 0 && resolvers[at - 1] != *kind);
             let standing = favour.standing(&at, now);
             let limit = if standing == Standing::Good { LIMIT } else { SHORT_LIMIT };
+            let patience = favour.patience(&at, now).clamp(PATIENCE.0, PATIENCE.1);
             let rank = (standing == Standing::Dead, run, standing, at);
-            ranked.push((rank, Step { at, limit }, *kind));
+            ranked.push((rank, Asked { step: Step { at, limit }, kind: *kind, patience }));
         }
-        ranked.retain(|(_, _, kind)| !hidden || *kind == Kind::Encrypted);
-        ranked.sort_by_key(|(rank, _, _)| *rank);
-        let left = ranked.into_iter().map(|(_, step, kind)| (step, kind)).collect();
-        Self { left, asked: None, failure: Failure::NameUnanswered }
+        ranked.retain(|(_, asked)| !hidden || asked.kind == Kind::Encrypted);
+        ranked.sort_by_key(|(rank, _)| *rank);
+        Self {
+            left: ranked.into_iter().map(|(_, asked)| asked).collect(),
+            running: Vec::new(),
+            dropped: Vec::new(),
+            next_at: None,
+            failure: Failure::NameUnanswered,
+        }
     }
 
-    /// Whom to ask next; `None` if there is nobody left, and [`Lookup::failure`] says why.
-    pub fn next_step(&mut self) -> Option<Step> {
-        let (step, kind) = self.left.pop_front()?;
-        self.asked = Some(kind);
-        Some(step)
+    /// What to do at `now`.
+    pub fn poll(&mut self, now: Tick) -> Output {
+        if let Some(at) = self.dropped.pop() {
+            return Output::Drop(at);
+        }
+        let encrypted = self.running.iter().any(|asked| asked.kind == Kind::Encrypted);
+        // The name is not shown while there is hope that it need not be.
+        let next = self.left.front().copied();
+        let next = next.filter(|next| next.kind == Kind::Encrypted || !encrypted);
+        let due = self.running.is_empty() || self.next_at.is_none_or(|at| at <= now);
+        if let Some(next) = next.filter(|_| due) {
+            self.left.pop_front();
+            self.running.push(next);
+            self.next_at = Some(now + next.patience);
+            return Output::Ask(next.step);
+        }
+        match self.running.is_empty() {
+            true => Output::GiveUp,
+            false => Output::Wait(self.next_at.filter(|_| next.is_some())),
+        }
     }
 
-    /// The one asked last brought no address.
-    pub fn failed(&mut self, failure: Failure) {
+    /// One brought no address.
+    pub fn failed(&mut self, at: usize, failure: Failure) {
+        let Some(place) = self.running.iter().position(|asked| asked.step.at == at) else { return };
+        let kind = self.running.remove(place).kind;
+        self.next_at = None;
         let answered = matches!(failure, Failure::NameUnknown | Failure::NamePoisoned);
-        if answered && self.asked == Some(Kind::Encrypted) {
-            self.left.retain(|(_, kind)| *kind == Kind::Encrypted);
+        if answered && kind == Kind::Encrypted {
+            self.left.retain(|asked| asked.kind == Kind::Encrypted);
+            let clear = self.running.extract_if(.., |asked| asked.kind == Kind::Clear);
+            self.dropped.extend(clear.map(|asked| asked.step.at));
         }
         // An answer says more than silence.
         if self.failure == Failure::NameUnanswered || failure != Failure::NameUnanswered {
             self.failure = failure;
         }
+    }
+
+    /// Those that were asked before `winner` and have still not answered.
+    pub fn overtaken(&self, winner: usize) -> impl Iterator<Item = usize> {
+        self.running.iter().map(|asked| asked.step.at).take_while(move |at| *at != winner)
     }
 
     /// Why there is no address.
@@ -92,72 +150,5 @@ impl Lookup {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const USUAL: [Kind; 3] = [Kind::Encrypted, Kind::Encrypted, Kind::Clear];
-
-    fn all(mut lookup: Lookup) -> Vec<(usize, Duration)> {
-        std::iter::from_fn(|| lookup.next_step()).map(|step| (step.at, step.limit)).collect()
-    }
-
-    const NOW: Tick = Tick(20_000_000);
-
-    /// Each failed so often, with some seconds in between, up to now.
-    fn failing(times: &[u64; 3]) -> Favour<usize> {
-        let mut favour = Favour::default();
-        for (at, times) in times.iter().enumerate() {
-            for n in (0..*times).rev() {
-                favour.failed(&at, Tick(NOW.0 - n * 6_000_000));
-            }
-        }
-        favour
-    }
-
-    #[test]
-    fn what_an_encrypted_resolver_answered_is_not_asked_for_in_clear_text() {
-        for answer in [Failure::NameUnknown, Failure::NamePoisoned] {
-            let mut lookup = Lookup::new(&USUAL, false, &Favour::default(), Tick(0));
-            assert_eq!(lookup.next_step().map(|step| step.at), Some(0));
-            lookup.failed(answer.clone());
-            assert_eq!(lookup.next_step().map(|step| step.at), Some(1));
-            lookup.failed(Failure::NameUnanswered);
-            assert_eq!(lookup.next_step(), None);
-            assert_eq!(lookup.failure(), answer);
-        }
-    }
-
-    #[test]
-    fn silence_is_no_answer_and_the_next_is_asked() {
-        let mut lookup = Lookup::new(&USUAL, false, &Favour::default(), Tick(0));
-        for at in 0..3 {
-            assert_eq!(lookup.next_step().map(|step| step.at), Some(at));
-            lookup.failed(Failure::NameUnanswered);
-        }
-        assert_eq!(lookup.failure(), Failure::NameUnanswered);
-    }
-
-    #[test]
-    fn in_clear_text_the_next_may_know_better() {
-        let kinds = [Kind::Clear, Kind::Clear];
-        let mut lookup = Lookup::new(&kinds, false, &Favour::default(), Tick(0));
-        lookup.next_step();
-        lookup.failed(Failure::NameUnknown);
-        assert_eq!(lookup.next_step().map(|step| step.at), Some(1));
-    }
-
-    #[test]
-    fn a_hidden_name_is_never_asked_for_in_clear_text() {
-        let lookup = Lookup::new(&USUAL, true, &failing(&[3, 3, 0]), NOW);
-        assert_eq!(all(lookup), [(0, SHORT_LIMIT), (1, SHORT_LIMIT)]);
-        assert_eq!(all(Lookup::new(&[Kind::Clear], true, &Favour::default(), Tick(0))), []);
-    }
-
-    #[test]
-    fn a_bad_moment_costs_little_and_shows_no_name() {
-        let order = |times| all(Lookup::new(&USUAL, false, &failing(&times), NOW));
-        assert_eq!(order([1, 0, 0]), [(1, LIMIT), (0, SHORT_LIMIT), (2, LIMIT)]);
-        assert_eq!(order([1, 2, 0]), [(0, SHORT_LIMIT), (1, SHORT_LIMIT), (2, LIMIT)]);
-        assert_eq!(order([3, 3, 0]), [(2, LIMIT), (0, SHORT_LIMIT), (1, SHORT_LIMIT)]);
-    }
-}
+#[path = "lookup_tests.rs"]
+mod tests;

@@ -2,10 +2,16 @@
 //! and says how long to wait for one before the next is started.
 //!
 //! No fixed seconds: a way that is known to answer in 80 ms is hedged at its own 95th percentile,
-//! and one that was reset a minute ago is not waited for at all.
+//! and one that was reset a minute ago is not waited for at all. Failures are forgotten in minutes,
+//! successes in weeks. It holds no names of sites, but hashes of them under a key of the store's; how
+//! it is kept over restarts is in [`kept`], and which network it is of in [`crate::networks`].
+
+mod kept;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+use minicbor::{Decode, Encode};
 
 use crate::failure::{Failure, Route};
 use crate::page::HostName;
@@ -17,8 +23,14 @@ const SAMPLES: usize = 32;
 const MAX_SITES: usize = 4096;
 /// After this long half of a failure's weight is forgotten.
 const HALF_LIFE: Duration = Duration::from_secs(10 * 60);
+/// After this long what is expected of a way is half what it did, half what is expected of any …
+const GOOD_HALF_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// … and after this long it counts for nothing.
+const GOOD_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// From this weight on a route counts as broken and is tried only beside or after others.
 const BROKEN: f64 = 0.5;
+/// Failures weigh no more than this, however many they are.
+const MOST_WEIGHT: f64 = 8.0;
 /// Hedging is never faster than this: below it, two tries cost more than the wait.
 const LEAST_WAIT: Duration = Duration::from_millis(30);
 /// … and never slower.
@@ -33,10 +45,19 @@ pub struct Step {
     pub patience: Duration,
 }
 
+/// A key under which names of sites are hashed.
+pub type SiteKey = [u8; 32];
+
+/// A site, for those who know the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+struct Tag(#[cbor(n(0), with = "minicbor::bytes")] [u8; 16]);
+
 /// What is remembered of one network.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Memory {
-    sites: BTreeMap<HostName, Entry>,
+    key: SiteKey,
+    sites: BTreeMap<Tag, Entry>,
     /// All sites together: what is assumed of one never seen.
     any: [Ways; 5],
     touches: u64,
@@ -55,11 +76,23 @@ struct Ways {
     heads: VecDeque<Duration>,
     /// … and in order of length.
     sorted: Vec<Duration>,
+    worked_at: Tick,
     failures: f64,
-    at: Tick,
+    failed_at: Tick,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Memory({} sites)", self.sites.len())
+    }
 }
 
 impl Memory {
+    /// One that remembers nothing yet, of sites by hashes under `key`.
+    pub fn new(key: SiteKey) -> Self {
+        Self { key, ..Self::default() }
+    }
+
     /// Notes that a head came after `took`.
     pub fn worked(&mut self, site: &HostName, route: Route, took: Duration, now: Tick) {
         self.entry(site).ways[route as usize].worked(took, now);
@@ -82,7 +115,7 @@ impl Memory {
             .enumerate()
             .map(|(given, route)| {
                 let broken = self.is_broken(site, *route, now);
-                let expected = self.expected(site, *route);
+                let expected = self.expected(site, *route, 50, now);
                 // Copies nearby are asked before the open web only if that was quicker by far.
                 (broken, bucket(expected), given, *route)
             })
@@ -91,7 +124,10 @@ impl Memory {
         ranked
             .into_iter()
             .map(|(broken, _, _, route)| {
-                let patience = if broken { Duration::ZERO } else { self.patience(site, route) };
+                let patience = match broken {
+                    true => Duration::ZERO,
+                    false => self.expected(site, route, 95, now).clamp(LEAST_WAIT, MOST_WAIT),
+                };
                 Step { route, patience }
             })
             .collect()
@@ -99,43 +135,37 @@ impl Memory {
 
     /// Whether `route` failed for `site` so lately that it is not worth waiting for.
     pub fn is_broken(&self, site: &HostName, route: Route, now: Tick) -> bool {
-        self.sites.get(site).is_some_and(|e| e.ways[route as usize].weight(now) >= BROKEN)
+        self.of(site).is_some_and(|e| e.ways[route as usize].weight(now) >= BROKEN)
     }
 
-    /// Forgets everything: the device is on another network now.
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    /// Within what time `percent` of the heads come: by what is known of `route` for `site`, and the
+    /// older that is, the more by what is known of it for all sites together, or of none.
+    fn expected(&self, site: &HostName, route: Route, percent: usize, now: Tick) -> Duration {
+        let any = self.any[route as usize].expected(percent, prior(route), now);
+        self.of(site).map_or(any, |own| own.ways[route as usize].expected(percent, any, now))
     }
 
-    fn expected(&self, site: &HostName, route: Route) -> Duration {
-        self.known(site, route, |way| way.within(50)).unwrap_or_else(|| prior(route))
+    fn of(&self, site: &HostName) -> Option<&Entry> {
+        self.sites.get(&self.tag(site))
     }
 
-    fn patience(&self, site: &HostName, route: Route) -> Duration {
-        let p95 = self.known(site, route, |way| way.within(95)).unwrap_or_else(|| prior(route));
-        p95.clamp(LEAST_WAIT, MOST_WAIT)
-    }
-
-    /// What is known of `route` for `site`, else for all sites together.
-    fn known(
-        &self,
-        site: &HostName,
-        route: Route,
-        what: impl Fn(&Ways) -> Option<Duration>,
-    ) -> Option<Duration> {
-        let own = self.sites.get(site).and_then(|entry| what(&entry.ways[route as usize]));
-        own.or_else(|| what(&self.any[route as usize]))
+    fn tag(&self, site: &HostName) -> Tag {
+        let hash = blake3::keyed_hash(&self.key, site.as_str().as_bytes());
+        let mut tag = Tag([0; 16]);
+        tag.0.copy_from_slice(&hash.as_bytes()[..16]);
+        tag
     }
 
     fn entry(&mut self, site: &HostName) -> &mut Entry {
+        let tag = self.tag(site);
         self.touches += 1;
-        if self.sites.len() >= MAX_SITES && !self.sites.contains_key(site) {
-            let oldest = self.sites.iter().min_by_key(|(_, e)| e.touched).map(|(h, _)| h.clone());
+        if self.sites.len() >= MAX_SITES && !self.sites.contains_key(&tag) {
+            let oldest = self.sites.iter().min_by_key(|(_, e)| e.touched).map(|(tag, _)| *tag);
             if let Some(oldest) = oldest {
                 self.sites.remove(&oldest);
             }
         }
-        let entry = self.sites.entry(site.clone()).or_default();
+        let entry = self.sites.entry(tag).or_default();
         entry.touched = self.touches;
         entry
     }
@@ -143,6 +173,12 @@ impl Memory {
 
 impl Ways {
     fn worked(&mut self, took: Duration, now: Tick) {
+        self.add(took);
+        self.failures = 0.0;
+        self.worked_at = now;
+    }
+
+    fn add(&mut self, took: Duration) {
         let place = |sorted: &[Duration], took| sorted.partition_point(|other| *other < took);
         if self.heads.len() == SAMPLES
             && let Some(oldest) = self.heads.pop_front()
@@ -151,8 +187,18 @@ impl Ways {
         }
         self.heads.push_back(took);
         self.sorted.insert(place(&self.sorted, took), took);
-        self.failures = 0.0;
-        self.at = now;
+    }
+
+    /// As [`Memory::expected`]; `otherwise` of one of which nothing is known.
+    fn expected(&self, percent: usize, otherwise: Duration, now: Tick) -> Duration {
+        let age = now - self.worked_at;
+        match self.within(percent) {
+            Some(known) if age < GOOD_FOR => {
+                let weight = halved(age, GOOD_HALF_LIFE);
+                known.mul_f64(weight) + otherwise.mul_f64(1.0 - weight)
+            }
+            Some(_) | None => otherwise,
+        }
     }
 
     /// The time within which `percent` of the heads came.
@@ -162,13 +208,18 @@ impl Ways {
     }
 
     fn failed(&mut self, now: Tick) {
-        self.failures = (self.weight(now) + 1.0).min(8.0);
-        self.at = now;
+        self.failures = (self.weight(now) + 1.0).min(MOST_WEIGHT);
+        self.failed_at = now;
     }
 
     fn weight(&self, now: Tick) -> f64 {
-        self.failures * 0.5_f64.powf((now - self.at).as_secs_f64() / HALF_LIFE.as_secs_f64())
+        self.failures * halved(now - self.failed_at, HALF_LIFE)
     }
+}
+
+/// What is left of 1 after `age`.
+fn halved(age: Duration, half_life: Duration) -> f64 {
+    0.5_f64.powf(age.as_secs_f64() / half_life.as_secs_f64())
 }
 
 /// What is assumed of a route before anything was seen.
@@ -239,7 +290,7 @@ mod tests {
         for took in [MS(2000); SAMPLES].into_iter().chain((1..=SAMPLES as u64).map(MS)) {
             memory.worked(&site(), Route::Direct, took, Tick(0));
         }
-        let ways = &memory.sites[&site()].ways[Route::Direct as usize];
+        let ways = &memory.of(&site()).unwrap().ways[Route::Direct as usize];
         assert_eq!((ways.within(50), ways.within(100)), (Some(MS(16)), Some(MS(32))));
         assert_eq!(ways.sorted.len(), SAMPLES);
     }
@@ -250,6 +301,26 @@ mod tests {
         memory.worked(&site(), Route::Direct, MS(900), Tick(0));
         memory.worked(&site(), Route::Swarm, MS(20), Tick(0));
         assert_eq!(order(&memory, Tick(0))[0], Route::Swarm);
+    }
+
+    #[test]
+    fn what_worked_a_month_ago_weighs_nothing_and_a_week_ago_half() {
+        let mut memory = Memory::default();
+        memory.worked(&site(), Route::Swarm, MS(20), Tick(0));
+        let at = |days: u64| Tick(0) + Duration::from_secs(days * 24 * 3600);
+        assert_eq!(memory.expected(&site(), Route::Swarm, 50, at(7)), MS(20 + 145));
+        assert_eq!(order(&memory, at(1))[0], Route::Swarm);
+        assert_eq!(order(&memory, at(29)), WEB);
+        assert_eq!(memory.expected(&site(), Route::Swarm, 50, at(30)), prior(Route::Swarm));
+    }
+
+    #[test]
+    fn no_name_of_a_site_is_held() {
+        let mut memory = Memory::new([1; 32]);
+        memory.failed(&site(), Route::Direct, &Failure::Reset, Tick(0));
+        let other = Memory::new([2; 32]);
+        assert_ne!(memory.tag(&site()), other.tag(&site()), "the key decides");
+        assert_eq!(format!("{memory:?}"), "Memory(1 sites)");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod main_flow;
 mod names;
 mod own_network;
 mod private;
+mod remember;
 mod renewal;
 mod shares;
 mod slow_reader;

@@ -56,7 +56,7 @@ async fn an_open_node_keeps_its_veil_secret_and_nothing_goes_around_a_proxy() {
     node.stop().await;
 
     config = world.reader_config();
-    config.upstream = Some(LOOPBACK);
+    config.upstream = Some(LOOPBACK.into());
     let behind = Node::start(config).await.unwrap();
     assert_eq!(behind.wires(), ["relay"]);
     behind.stop().await;

@@ -54,6 +54,8 @@ struct Shared {
     /// The lines to relays, by the names that stand for these.
     lines: Mutex<BTreeMap<String, Arc<Line>>>,
     credentials: String,
+    /// Ends what was connected before the device moved to another network.
+    here: Mutex<CancellationToken>,
 }
 
 impl Relay {
@@ -62,12 +64,13 @@ impl Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
         let lines = tickets.iter().map(|t| (t.inner_name(), Line::new(t.clone(), dialer.clone())));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let shared = Arc::new(Shared {
             lines: Mutex::new(lines.collect()),
             dialer,
+            here: Mutex::new(stop.child_token()),
             credentials: HEXLOWER.encode(&rand::random::<[u8; 16]>()),
         });
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(accept(listener, shared.clone(), stop.clone(), tasks.clone()));
         Ok(Self { shared, addr, stop, tasks })
     }
@@ -134,6 +137,11 @@ impl Wire for Relay {
         known.is_none().then(|| inner_url(relay))
     }
 
+    fn moved(&self) {
+        let next = self.stop.child_token();
+        std::mem::replace(&mut *lock(&self.shared.here), next).cancel();
+    }
+
     fn relay(&self, url: &RelayUrl) -> Option<RelayTicket> {
         // iroh writes the name of a relay with a trailing dot.
         let name = url.host_str()?.trim_end_matches('.');
@@ -169,10 +177,9 @@ async fn accept(
         };
         let (shared, stop, carried) = (shared.clone(), stop.clone(), tasks.clone());
         tasks.spawn(async move {
-            let service_stop = stop.clone();
             let service = service_fn(move |request| {
-                let (shared, stop, tasks) = (shared.clone(), service_stop.clone(), carried.clone());
-                async move { Ok::<_, Infallible>(shared.answer(request, stop, &tasks).await) }
+                let (shared, tasks) = (shared.clone(), carried.clone());
+                async move { Ok::<_, Infallible>(shared.answer(request, &tasks).await) }
             });
             let serve = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -194,12 +201,7 @@ fn status(status: StatusCode) -> Response<Body> {
 }
 
 impl Shared {
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        stop: CancellationToken,
-        tasks: &TaskTracker,
-    ) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, tasks: &TaskTracker) -> Response<Body> {
         if !self.is_ours(request.headers().get(header::PROXY_AUTHORIZATION)) {
             return status(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
         }
@@ -211,8 +213,10 @@ impl Shared {
             tokio::time::sleep(rtt).await;
             return status(StatusCode::OK);
         }
-        let set_up = tokio::time::timeout(SET_UP_LIMIT, line.connect()).await;
-        let relay = match set_up.unwrap_or(Err(Failure::Silent)) {
+        let here = lock(&self.here).clone();
+        let connecting = tokio::time::timeout(SET_UP_LIMIT, line.connect());
+        let set_up = here.run_until_cancelled(connecting).await;
+        let relay = match set_up.and_then(Result::ok).unwrap_or(Err(Failure::Silent)) {
             Ok(relay) => relay,
             Err(failure) => {
                 debug!(%failure, "relay can't be reached");
@@ -222,7 +226,7 @@ impl Shared {
         if connects {
             tasks.spawn(async move {
                 tokio::select! {
-                    () = stop.cancelled() => {}
+                    () = here.cancelled() => {}
                     carried = session::carry(request, line, relay) => {
                         if let Err(error) = carried {
                             debug!(%error, "relay connection ended");

@@ -201,7 +201,7 @@ impl Drive {
         let winner = self.winner.as_mut()?;
         let (route, stale) = (winner.route, winner.stale);
         winner.items = stream::pending().boxed();
-        self.remember_failure(route, &failure);
+        self.node.way_failed(&self.host, route, &failure);
         let now = self.tick();
         self.race.handle(Input::Failed { route, failure, sent: true }, now);
         // With an old copy the race has ended: nobody can go on with it.
@@ -219,7 +219,7 @@ impl Drive {
             winner.snapshot.get_or_insert(snapshot);
         }
         // What had to be replaced is not waited for so long the next time.
-        self.remember_failure(replaced, &Failure::Stalled);
+        self.node.way_failed(&self.host, replaced, &Failure::Stalled);
     }
 
     /// Ends the body, for the program to see that it is not whole.
