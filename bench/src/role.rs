@@ -24,8 +24,8 @@ pub(crate) enum Role {
     Node { config: Box<Config>, invite: String, injector: bool },
     /// Our relay.
     Relay,
-    /// An iroh endpoint that answers with as many bytes as are asked for.
-    RawServer,
+    /// An iroh endpoint that answers with as many bytes as are asked for, over UDP plainly or veiled.
+    RawServer { veiled: bool },
     /// An iroh endpoint that asks it.
     RawClient { server: RawAddr },
     /// An iroh-blobs store on disk with one blob of zeros.
@@ -43,6 +43,9 @@ pub(crate) struct RawAddr {
     pub(crate) addr: SocketAddr,
     /// The blob it has.
     pub(crate) hash: Option<String>,
+    /// Whether it listens behind a veil.
+    #[serde(default)]
+    pub(crate) veiled: bool,
 }
 
 /// What to do.
@@ -114,7 +117,7 @@ async fn start(role: Role) -> Result<(Ready, Doer)> {
     match role {
         Role::Node { config, invite, injector } => node::start(*config, &invite, injector).await,
         Role::Relay => relay::start().await,
-        Role::RawServer => raw::serve().await,
+        Role::RawServer { veiled } => raw::serve(veiled).await,
         Role::RawClient { server } => raw::connect(&server).await,
         Role::BlobsServer { dir, len } => blobs::serve(&dir, len).await,
         Role::BlobsClient { server, dir } => blobs::connect(server, dir).await,

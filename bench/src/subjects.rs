@@ -113,7 +113,9 @@ impl World {
 pub(crate) fn all() -> Vec<Entry> {
     let mut all = http::entries();
     all.extend(peer::entries());
-    all.extend([injector::entry(), raw::entry(), blobs::entry(), idle::entry()]);
+    all.push(injector::entry());
+    all.extend(raw::entries());
+    all.extend([blobs::entry(), idle::entry()]);
     all
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn all(rows: &[Row]) -> Vec<Target> {
     }
     all.extend([rows.peer_speed(Work::LongInside), rows.peer_speed(Work::LongKept)]);
     all.extend([rows.peer_cpu(Work::LongInside), rows.peer_cpu(Work::LongKept)]);
+    all.extend(rows.veil());
     all.push(rows.peer_latency());
     all.push(rows.memory());
     all.extend(rows.idle());
@@ -39,6 +40,8 @@ struct Rows<'r>(&'r [Row]);
 
 const PEER: &str = "Swarm, plain wire";
 const BLOBS: &str = "file to file";
+const RAW: &str = "raw stream";
+const VEILED: &str = "raw stream, veil wire";
 
 impl Rows<'_> {
     fn find(&self, work: Work, route: &str) -> Option<&Row> {
@@ -91,6 +94,31 @@ impl Rows<'_> {
                 format!("{ours:.2} s against {theirs:.2} s, {:.2}×", ours / theirs)
             }),
         }
+    }
+
+    /// What the veil may cost against iroh's own UDP.
+    fn veil(&self) -> [Target; 2] {
+        let both = |figure| {
+            let of = |route| self.get(Work::LongInside, route, figure);
+            of(VEILED).zip(of(RAW))
+        };
+        let (speed, cpu) = (both(|row| row.mib_per_s), both(|row| row.cpu_s));
+        [
+            Target {
+                what: "The veil wire: at least 70 % of the throughput of plain iroh".into(),
+                reached: speed.map(|(veiled, plain)| veiled >= 0.7 * plain),
+                figures: figures(speed, |(veiled, plain)| {
+                    format!("{veiled:.0} MiB/s against {plain:.0}, {:.2}×", veiled / plain)
+                }),
+            },
+            Target {
+                what: "… at most 1.5× its CPU, both ends together".into(),
+                reached: cpu.map(|(veiled, plain)| veiled <= 1.5 * plain),
+                figures: figures(cpu, |(veiled, plain)| {
+                    format!("{veiled:.2} s against {plain:.2} s, {:.2}×", veiled / plain)
+                }),
+            },
+        ]
     }
 
     fn peer_latency(&self) -> Target {

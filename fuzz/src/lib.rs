@@ -7,6 +7,7 @@
 //! not here.
 
 mod blob;
+mod carrier;
 mod feed;
 mod flight;
 mod invite;
@@ -17,9 +18,11 @@ mod records;
 mod sealed;
 pub mod seeds;
 mod shape;
+mod veil;
 mod wire;
 
 pub use blob::blob_window;
+pub use carrier::carrier;
 pub use flight::flight;
 pub use invite::invite;
 pub use network::net_range;
@@ -28,6 +31,7 @@ pub use race::race;
 pub use records::cbor_head;
 pub use sealed::sealed;
 pub use shape::shape;
+pub use veil::veil;
 pub use wire::{answer, ask};
 
 /// A target: its name and the function that takes the input.
@@ -38,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("answer", answer),
     ("ask", ask),
     ("blob_window", blob_window),
+    ("carrier", carrier),
     ("cbor_head", cbor_head),
     ("flight", flight),
     ("invite", invite),
@@ -46,4 +51,5 @@ pub const TARGETS: &[Target] = &[
     ("race", race),
     ("sealed", sealed),
     ("shape", shape),
+    ("veil", veil),
 ];

@@ -3,10 +3,11 @@
 //! `bounded --write-seeds` writes it to `fuzz/seeds/`, where both fuzzers read it.
 
 use busel_proto::cbor;
+use busel_proto::carrier::Frame;
 use busel_proto::cert::{Checkpoint, Revocation, TrustedRoot};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey, SnapshotKey};
-use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket};
+use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket, VeilTicket};
 use busel_proto::message::{Answer, Ask};
 use busel_proto::page::{HostName, HostPattern, PageUrl, Variant};
 use busel_proto::sealed::{InjectRequest, Part, Preview, seal_request};
@@ -14,6 +15,7 @@ use busel_proto::signed::Signed;
 use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot};
 use busel_proto::time::UnixTime;
+use busel_proto::veil::VeilSecret;
 
 use crate::records::{cert, root, subkey};
 use crate::sealed::{SUBKEY, keys};
@@ -31,6 +33,7 @@ pub fn all() -> Vec<Seed> {
         ("answer", answers()),
         ("ask", asks()),
         ("blob_window", blobs()),
+        ("carrier", carriers()),
         ("cbor_head", records()),
         ("flight", flights()),
         ("invite", invites()),
@@ -39,6 +42,7 @@ pub fn all() -> Vec<Seed> {
         ("race", races()),
         ("sealed", sealed()),
         ("shape", shapes()),
+        ("veil", veiled()),
     ] {
         for (n, bytes) in inputs.into_iter().enumerate() {
             seeds.push((target, format!("{n:02}"), bytes));
@@ -132,6 +136,7 @@ fn asks() -> Vec<Vec<u8>> {
         Ask::Blob { root: Hash([1; 32]), len: 1_000_000, from: 20_000, to: 700_000 },
         Ask::Inject { envelope: vec![1, 2, 3] },
         Ask::Tunnel { host, port: 443 },
+        Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
     ]
     .iter()
     .map(cbor::to_vec)
@@ -161,6 +166,7 @@ fn invites() -> Vec<Vec<u8>> {
         sni: HostName::parse("www.example.org").expect("a fixed host"),
         pin: Hash([5; 32]),
         secret: [6; 16],
+        also: vec![],
     };
     let pattern = HostPattern::parse("*.news.example").expect("a fixed pattern");
     let mut site = Site::new(pattern.clone());
@@ -171,7 +177,10 @@ fn invites() -> Vec<Vec<u8>> {
             peer: PeerId([7; 32]),
             relay: Some(0),
             addrs: vec!["192.0.2.1:9".into()],
-            veil: None,
+            veil: Some(VeilTicket {
+                addrs: vec!["192.0.2.9:443".into()],
+                secret: VeilSecret([8; 32]),
+            }),
         }],
         roots: vec![TrustedRoot {
             key: PublicKey::from(&root()),
@@ -187,6 +196,13 @@ fn invites() -> Vec<Vec<u8>> {
         cbor::to_vec(&invite),
         cbor::to_vec(&Invite::default()),
     ]
+}
+
+/// QUIC packets with a short and a long header, in the lengths that matter to the veil.
+fn veiled() -> Vec<Vec<u8>> {
+    let packet = |first: u8, len: usize| [&[first][..], &vec![7; len - 1]].concat();
+    let short = [21, 40, 998, 999, 1000, 1290, 1452].map(|len| packet(0x41, len));
+    short.into_iter().chain([packet(0xc1, 1200), packet(0x41, 20)]).collect()
 }
 
 /// What the seeds ask an injector for.
@@ -243,6 +259,24 @@ fn hello(extensions: &[(u16, &[u8])]) -> Vec<u8> {
     let body = [fixed, ext].concat();
     let message = [&[1, 0][..], &wide(body.len()), &body].concat();
     [&[22, 3, 1][..], &wide(message.len()), &message].concat()
+}
+
+/// Frames, a leg's beginning, and lines that cut.
+fn carriers() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for frame in [
+        Frame::Open { number: 1, from: 0, budget: 0 },
+        Frame::Ack { received: 0, limit: 524_288 },
+        Frame::Data { offset: 0, bytes: (&b"hello"[..]).into() },
+        Frame::Ping,
+        Frame::Fin(5),
+        Frame::Pad(3),
+        Frame::End,
+    ] {
+        frame.put(&mut frames);
+    }
+    let with = |first: u8| [&[first], &frames[..]].concat();
+    vec![with(0), with(1), vec![2], vec![2, 2, 3, 5, 4], vec![2, 9, 200, 1, 40]]
 }
 
 fn flights() -> Vec<Vec<u8>> {

@@ -12,6 +12,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "/usr/bin/curl"),
     ("python3-doc", "/usr/share/doc/python3-doc/html/index.html"),
     ("python3", "/usr/bin/python3"),
+    ("tinyproxy-bin", "/usr/bin/tinyproxy"),
+    ("microsocks", "/usr/bin/microsocks"),
     ("nftables", "/usr/sbin/nft"),
     ("iproute2", "/bin/ip"),
     ("util-linux", "/usr/bin/unshare"),

@@ -1,11 +1,19 @@
 //! iroh alone: endpoints set up as `busel-net` sets up its own with the plain wire, and the least
-//! protocol on them. The length that is wanted, eight bytes, then that many bytes.
+//! protocol on them. The length that is wanted, eight bytes, then that many bytes. Veiled, they have
+//! our UDP wire in place of iroh's.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use busel_net::wire::plain::Plain;
+use busel_net::wire::veil::{Listen, Veil};
+use busel_net::wire::{Contact, Wire};
+use busel_proto::id::PeerId;
+use busel_proto::invite::VeilTicket;
+use busel_proto::veil::VeilSecret;
 use iroh::endpoint::{Connection, PortmapperConfig, QuicTransportConfig, presets};
 use iroh::{Endpoint, EndpointAddr, EndpointId, TransportAddr};
 use tokio::task::JoinSet;
@@ -16,6 +24,9 @@ const ALPN: &[u8] = b"busel-bench/1";
 /// Bytes written and read at once.
 const PIECE: usize = 256 * 1024;
 
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const SECRET: VeilSecret = VeilSecret([7; 32]);
+
 /// One side that asks.
 pub(crate) struct Client {
     connection: Connection,
@@ -24,24 +35,25 @@ pub(crate) struct Client {
 
 /// An endpoint on loopback that contacts nobody.
 pub(crate) async fn endpoint(alpns: Vec<Vec<u8>>) -> Result<Endpoint> {
+    bind(alpns, &Plain::new(LOOPBACK)).await
+}
+
+async fn bind(alpns: Vec<Vec<u8>>, wire: &dyn Wire) -> Result<Endpoint> {
     let transport = QuicTransportConfig::builder().max_concurrent_bidi_streams(256u32.into());
-    Endpoint::builder(presets::Minimal)
+    let builder = Endpoint::builder(presets::Minimal)
         .clear_ip_transports()
         .clear_relay_transports()
         .clear_address_lookup()
         .alpns(alpns)
         .transport_config(transport.build())
-        .portmapper_config(PortmapperConfig::Disabled)
-        .bind_addr(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))?
-        .bind()
-        .await
-        .context("an iroh endpoint")
+        .portmapper_config(PortmapperConfig::Disabled);
+    wire.set_up(builder)?.bind().await.context("an iroh endpoint")
 }
 
 /// Where `endpoint` is.
 pub(crate) fn addr_of(endpoint: &Endpoint, hash: Option<String>) -> Result<RawAddr> {
     let addr = *endpoint.bound_sockets().first().context("no socket")?;
-    Ok(RawAddr { id: endpoint.id().to_string(), addr, hash })
+    Ok(RawAddr { id: endpoint.id().to_string(), addr, hash, veiled: false })
 }
 
 /// Connects to it.
@@ -52,9 +64,19 @@ pub(crate) async fn dial(endpoint: &Endpoint, server: &RawAddr, alpn: &[u8]) -> 
 }
 
 /// Starts to serve.
-pub(crate) async fn serve() -> Result<(Ready, Doer)> {
-    let endpoint = endpoint(vec![ALPN.to_vec()]).await?;
-    let raw = Some(addr_of(&endpoint, None)?);
+pub(crate) async fn serve(veiled: bool) -> Result<(Ready, Doer)> {
+    let alpns = vec![ALPN.to_vec()];
+    let (endpoint, raw) = if veiled {
+        let veil = Veil::new(Some(Listen { addr: LOOPBACK, secret: SECRET }));
+        let endpoint = bind(alpns, &veil).await?;
+        let addr = veil.listens().context("no socket")?;
+        let raw = RawAddr { id: endpoint.id().to_string(), addr, hash: None, veiled };
+        (endpoint, Some(raw))
+    } else {
+        let endpoint = endpoint(alpns).await?;
+        let raw = Some(addr_of(&endpoint, None)?);
+        (endpoint, raw)
+    };
     tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
             tokio::spawn(async move {
@@ -88,8 +110,23 @@ async fn answer(
 
 /// Connects.
 pub(crate) async fn connect(server: &RawAddr) -> Result<(Ready, Doer)> {
+    if server.veiled {
+        return connect_veiled(server).await;
+    }
     let endpoint = endpoint(vec![]).await?;
     let connection = dial(&endpoint, server, ALPN).await?;
+    Ok((Ready::default(), Doer::RawClient(Client { connection, _endpoint: endpoint })))
+}
+
+async fn connect_veiled(server: &RawAddr) -> Result<(Ready, Doer)> {
+    let veil = Veil::new(None);
+    let endpoint = bind(vec![], &veil).await?;
+    let id: EndpointId = server.id.parse().context("an endpoint's id")?;
+    let ticket = VeilTicket { addrs: vec![server.addr.to_string()], secret: SECRET };
+    let peer = PeerId(*id.as_bytes());
+    let contact = Contact { peer, relay: None, addrs: Vec::new(), veil: Some(ticket) };
+    let addr = EndpointAddr::from_parts(id, veil.addresses(&contact));
+    let connection = endpoint.connect(addr, ALPN).await.context("can't connect")?;
     Ok((Ready::default(), Doer::RawClient(Client { connection, _endpoint: endpoint })))
 }
 

@@ -15,6 +15,8 @@ pub(crate) async fn start() -> Result<(Ready, Doer)> {
         identity: Identity::generate(&HostName::parse("www.example.org")?)?,
         secret: rand::random(),
         site: None,
+        site_proxy: None,
+        also: Vec::new(),
         bytes_per_second: None,
     })
     .await?;

@@ -1,4 +1,4 @@
-//! iroh alone: what a peer's answer costs at the least.
+//! iroh alone: what a peer's answer costs at the least, and what the veil adds to that.
 
 use anyhow::{Context, Result};
 
@@ -12,10 +12,13 @@ use crate::work::{KIB, Work};
 /// Exchanges before anything is measured.
 const WARM_UP: usize = 100;
 
-/// As a subject.
-pub(crate) fn entry() -> Entry {
+/// As subjects.
+pub(crate) fn entries() -> [Entry; 2] {
     let does = |work: Work| matches!(work, Work::Inside { .. } | Work::LongInside);
-    subject("iroh", "raw stream", does, |_| start())
+    [
+        subject("iroh", "raw stream", does, |_| start(false)),
+        subject("busel", "raw stream, veil wire", does, |_| start(true)),
+    ]
 }
 
 struct Raw {
@@ -23,8 +26,8 @@ struct Raw {
     client: Proc,
 }
 
-fn start() -> Result<Box<dyn Subject>> {
-    let server = Proc::start(&Role::RawServer)?;
+fn start(veiled: bool) -> Result<Box<dyn Subject>> {
+    let server = Proc::start(&Role::RawServer { veiled })?;
     let at = server.ready.raw.clone().context("no address")?;
     let mut client = Proc::start(&Role::RawClient { server: at })?;
     client.ask(&Ask::Request { count: WARM_UP, conns: 1, len: KIB })?;

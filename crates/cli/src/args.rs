@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use busel_net::dial::Upstream;
 use busel_node::config::{ConnectTo, Exit, ExitQuota, Exposure, Lan};
 use busel_proto::page::HostPattern;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -96,9 +97,12 @@ pub(crate) struct NodeFlags {
     /// quiet: show nothing of what is read; open: serve others
     #[arg(long, value_enum)]
     pub(crate) exposure: Option<ExposureFlag>,
-    /// Connect to everything through this SOCKS5 proxy
-    #[arg(long, value_name = "IP:PORT")]
-    pub(crate) upstream: Option<SocketAddr>,
+    /// Connect to everything through this proxy: socks5://[USER:PASSWORD@]IP:PORT or http://…
+    #[arg(long, value_name = "PROXY")]
+    pub(crate) upstream: Option<Upstream>,
+    /// Use that proxy only where the plain way fails
+    #[arg(long)]
+    pub(crate) upstream_also: bool,
     /// A resolver: system, udp://IP:PORT or https://NAME@IP:PORT; several are tried in order
     #[arg(long, value_name = "RESOLVER")]
     pub(crate) dns: Vec<String>,
@@ -307,9 +311,15 @@ pub(crate) struct Relay {
     /// The name that it shows
     #[arg(long, default_value = "www.example.org")]
     pub(crate) name: String,
+    /// Another name that readers may show instead, where a filter does not let that one pass
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Vec<String>,
     /// Directory of the web site that everyone else sees
     #[arg(long, value_name = "DIR")]
     pub(crate) site: Option<PathBuf>,
+    /// Web site that everyone else is passed on to instead, e.g. http://127.0.0.1:8080
+    #[arg(long, value_name = "URL", conflicts_with = "site")]
+    pub(crate) site_proxy: Option<String>,
     /// Certificate chain of the site (PEM) [default: one made by itself, pinned by the invite]
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,

@@ -16,7 +16,7 @@ pub(crate) mod up;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use busel_node::config::{Config, Dns, SiteConfig};
+use busel_node::config::{Config, Dns, SiteConfig, UpstreamUse};
 use busel_store::Unlock;
 use etcetera::BaseStrategy;
 use tokio::signal::unix::{Signal, SignalKind};
@@ -83,7 +83,12 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
         let dns = flags.dns.iter().cloned().map(Dns::try_from).collect::<Result<_, _>>();
         config.dns = dns.map_err(anyhow::Error::msg)?;
     }
-    config.upstream = flags.upstream.or(config.upstream);
+    if let Some(upstream) = &flags.upstream {
+        config.upstream = Some(upstream.clone());
+    }
+    if flags.upstream_also {
+        config.upstream_use = UpstreamUse::Also;
+    }
     config.plain_wire = flags.plain_wire.or(config.plain_wire);
     config.lan = flags.lan.map(Into::into).or(config.lan);
     config.lan_dial = flags.lan_dial.or(config.lan_dial);

@@ -4,41 +4,75 @@
 //! It takes addresses: resolving, and distrusting what was resolved, is the caller's. Names it takes
 //! only where an upstream proxy is to look them up, so that no query leaves the device around it.
 
+mod upstream;
+
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use busel_proto::failure::Failure;
-use fast_socks5::client::{Config, Socks5Stream};
-use fast_socks5::{ReplyError, SocksError};
 use tokio::net::TcpStream;
+
+pub use upstream::Upstream;
 
 /// A connection attempt is given up after this long; the race does not wait for it.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+/// Where an upstream proxy is a further way, it is tried beside the plain one after this long.
+pub const BESIDE: Duration = Duration::from_secs(3);
 
-/// Opens TCP connections, directly or through an upstream SOCKS5 proxy.
+/// Opens TCP connections: directly, through an upstream proxy, or through it where else nothing leads.
 #[derive(Debug, Clone, Default)]
 pub struct Dialer {
-    upstream: Option<SocketAddr>,
+    upstream: Option<Arc<Upstream>>,
+    /// The upstream proxy is a further way, not the only one.
+    also: bool,
 }
 
 impl Dialer {
-    /// Dials through the SOCKS5 proxy (RFC 1928, no authentication) at this address.
-    pub fn through(upstream: SocketAddr) -> Self {
-        Self { upstream: Some(upstream) }
+    /// Dials through this proxy and in no other way.
+    pub fn through(upstream: Upstream) -> Self {
+        Self { upstream: Some(Arc::new(upstream)), also: false }
+    }
+
+    /// Dials directly, and through this proxy where that fails.
+    pub fn also_through(upstream: Upstream) -> Self {
+        Self { upstream: Some(Arc::new(upstream)), also: true }
     }
 
     /// Whether all goes through an upstream proxy.
     pub fn is_upstream(&self) -> bool {
-        self.upstream.is_some()
+        self.upstream.is_some() && !self.also
+    }
+
+    /// The dialer through the upstream proxy alone, where that is a further way.
+    pub fn further(&self) -> Option<Self> {
+        self.also.then(|| Self { also: false, ..self.clone() })
+    }
+
+    /// The dialer without that further way.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        if self.also { Self::default() } else { self.clone() }
     }
 
     /// Connects to `addr`, without delay of small writes.
     pub async fn dial(&self, addr: SocketAddr) -> Result<TcpStream, Failure> {
+        match self.further() {
+            None => self.dial_one(addr).await,
+            Some(further) => {
+                let plain = self.plain();
+                beside(plain.dial_one(addr), further.dial_one(addr)).await
+            }
+        }
+    }
+
+    async fn dial_one(&self, addr: SocketAddr) -> Result<TcpStream, Failure> {
         ready(async {
-            match self.upstream {
+            match &self.upstream {
                 None => TcpStream::connect(addr).await.map_err(|e| of_io(&e)),
-                Some(upstream) => through_socks(upstream, addr.ip().to_string(), addr.port()).await,
+                Some(upstream) => upstream.connect(&addr.ip().to_string(), addr.port()).await,
             }
         })
         .await
@@ -46,8 +80,8 @@ impl Dialer {
 
     /// Connects to `host`, which the upstream proxy looks up. Without one there is nobody to do so.
     pub async fn dial_name(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
-        let upstream = self.upstream.ok_or(Failure::NameUnanswered)?;
-        ready(through_socks(upstream, host.to_owned(), port)).await
+        let upstream = self.upstream.as_ref().ok_or(Failure::NameUnanswered)?;
+        ready(upstream.connect(host, port)).await
     }
 
     /// Connects to the first of `addrs` that answers: each is given a moment, then the next is
@@ -77,6 +111,30 @@ impl Dialer {
     }
 }
 
+/// The first of two ways that leads: the second is tried when the first has failed, or has had its
+/// time. If both fail, the first one's failure is told.
+pub async fn beside<T>(
+    first: impl Future<Output = Result<T, Failure>>,
+    second: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    match tokio::time::timeout(BESIDE, &mut first).await {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(failure)) => return second.await.map_err(|_| failure),
+        Err(_) => {}
+    }
+    tokio::select! {
+        done = &mut first => match done {
+            Ok(done) => Ok(done),
+            Err(failure) => second.await.map_err(|_| failure),
+        },
+        done = &mut second => match done {
+            Ok(done) => Ok(done),
+            Err(_) => first.await,
+        },
+    }
+}
+
 async fn ready(
     connect: impl Future<Output = Result<TcpStream, Failure>>,
 ) -> Result<TcpStream, Failure> {
@@ -87,25 +145,6 @@ async fn ready(
     // Failing to set an option is no reason to lose a connection.
     let _ = stream.set_nodelay(true);
     Ok(stream)
-}
-
-async fn through_socks(
-    upstream: SocketAddr,
-    host: String,
-    port: u16,
-) -> Result<TcpStream, Failure> {
-    let mut config = Config::default();
-    config.set_connect_timeout(CONNECT_LIMIT);
-    Socks5Stream::connect(upstream, host, port, config).await.map(Socks5Stream::get_socket).map_err(
-        |error| match error {
-            SocksError::ReplyError(ReplyError::ConnectionRefused) => Failure::Refused,
-            SocksError::ReplyError(ReplyError::TtlExpired | ReplyError::ConnectionTimeout) => {
-                Failure::Silent
-            }
-            SocksError::Io(error) => of_io(&error),
-            _ => Failure::Unreachable,
-        },
-    )
 }
 
 /// What an I/O error says of the way.
@@ -143,5 +182,13 @@ mod tests {
         let stream = Dialer::default().dial_any(&[closed, open]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
         assert_eq!(Dialer::default().dial_any(&[]).await.unwrap_err(), Failure::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn a_further_way_is_taken_where_the_first_fails_and_blamed_for_nothing() {
+        let refused = || std::future::ready(Err::<u8, _>(Failure::Refused));
+        assert_eq!(beside(refused(), async { Ok(1) }).await, Ok(1));
+        assert_eq!(beside(refused(), async { Err(Failure::Silent) }).await, Err(Failure::Refused));
+        assert_eq!(beside(async { Ok(2) }, refused()).await, Ok(2));
     }
 }

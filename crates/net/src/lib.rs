@@ -13,6 +13,7 @@
 //! Nothing here knows of pages, stores or channels, and nothing contacts a host that it was not
 //! given.
 
+mod carrier;
 pub mod dial;
 pub mod endpoint;
 pub mod finder;

@@ -5,6 +5,8 @@
 //! service; all others, a prober's among them, reach the site: the files of a directory, or a page
 //! of our own that says little. A wrong or an old secret looks just like a page that is not there.
 
+mod backend;
+mod sessions;
 mod site;
 
 use std::convert::Infallible;
@@ -20,25 +22,26 @@ use busel_proto::invite::RelayTicket;
 use busel_proto::page::HostName;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use iroh_relay::KeyCache;
-use iroh_relay::server::http_server::{Handlers, RelayService, RelayServiceWithNotify};
-use iroh_relay::server::streams::MaybeTlsStream;
+use iroh_relay::server::http_server::{Handlers, RelayService};
 use iroh_relay::server::{AllowAll, ClientRateLimit, Metrics};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::tls;
+use backend::Backend;
+use sessions::Sessions;
 use site::Site;
 
 /// Connections served at once.
@@ -60,8 +63,12 @@ pub struct RelayConfig {
     pub identity: Identity,
     /// The way in.
     pub secret: [u8; 16],
+    /// Other names that invites offer, for where the certificate's does not pass.
+    pub also: Vec<HostName>,
     /// The site that everyone else sees: a directory of files, or a built-in page.
     pub site: Option<PathBuf>,
+    /// A site at `http://HOST:PORT` that everyone else is passed on to, instead.
+    pub site_proxy: Option<String>,
     /// The most bytes a second that one client may send; unlimited if not given.
     pub bytes_per_second: Option<NonZeroU32>,
 }
@@ -92,6 +99,9 @@ pub enum RelayError {
     /// The certificate or key is not usable.
     #[error("the relay's certificate can't be used: {0}")]
     Certificate(String),
+    /// No site can be passed on to by this URL.
+    #[error("“{0}” is no site to pass on to: write http://HOST:PORT")]
+    Proxy(String),
     /// The site's directory can't be read.
     #[error("the site's directory can't be read: {0}")]
     Site(io::Error),
@@ -153,6 +163,7 @@ impl RelayServer {
         let tls =
             tls::server_config(chain, key).map_err(|e| RelayError::Certificate(e.to_string()))?;
         let site = Site::load(config.site.as_deref()).await.map_err(RelayError::Site)?;
+        let backend = config.site_proxy.as_deref().map(Backend::new).transpose()?;
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|e| RelayError::Listen(config.listen, e))?;
@@ -162,6 +173,7 @@ impl RelayServer {
             sni: config.identity.name.clone(),
             pin,
             secret: config.secret,
+            also: config.also,
         };
         let limit = config.bytes_per_second.map(ClientRateLimit::new);
         let service = RelayService::new(
@@ -172,13 +184,14 @@ impl RelayServer {
             Arc::new(AllowAll),
             Arc::new(Metrics::default()),
         );
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let front = Arc::new(Front {
             acceptor: TlsAcceptor::from(tls),
-            prefix: format!("/{}", HEXLOWER.encode(&config.secret)),
-            service: service.clone(),
+            secret: HEXLOWER.encode(&config.secret),
+            sessions: Sessions::new(service.clone(), stop.clone(), tasks.clone()),
             site,
+            backend,
         });
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(accept(listener, front, stop.clone(), tasks.clone()));
         Ok(Self { ticket, addr, stop, tasks, service })
     }
@@ -213,9 +226,10 @@ type RelayBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 /// What stands behind the port.
 struct Front {
     acceptor: TlsAcceptor,
-    prefix: String,
-    service: RelayService,
+    secret: String,
+    sessions: Sessions,
     site: Site,
+    backend: Option<Backend>,
 }
 
 async fn accept(
@@ -256,16 +270,15 @@ impl Front {
         let _ = stream.set_nodelay(true);
         let handshake = self.acceptor.accept(stream);
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await else { return };
-        let inner = RelayServiceWithNotify::new(self.service.clone(), Arc::new(Notify::new()));
         let service = service_fn(move |request| {
-            let (front, inner) = (self.clone(), inner.clone());
-            async move { Ok::<_, Infallible>(front.answer(request, &inner).await) }
+            let front = self.clone();
+            async move { Ok::<_, Infallible>(front.answer(request).await) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HANDSHAKE_LIMIT)
             .max_buf_size(16 * 1024)
-            .serve_connection(TokioIo::new(MaybeTlsStream::Tls(stream)), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
             .await;
         if let Err(error) = served {
@@ -273,24 +286,45 @@ impl Front {
         }
     }
 
-    async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        inner: &RelayServiceWithNotify,
-    ) -> Response<RelayBody> {
-        let path = request.uri().path();
-        match path.strip_prefix(&self.prefix).and_then(|rest| rest.parse::<Uri>().ok()) {
-            // iroh's probe, by which a node chooses its home relay.
-            Some(uri) if uri.path() == "/ping" => Response::new(full(Bytes::new())),
-            Some(uri) => {
-                *request.uri_mut() = uri;
-                match inner.call(request).await {
-                    Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
-                    Err(_) => self.site.not_found().map(full),
-                }
-            }
+    async fn answer(&self, request: Request<Incoming>) -> Response<RelayBody> {
+        let Some(inside) = self.inside(request.uri().path()) else {
+            return self.outside(request).await;
+        };
+        // iroh's probe, by which a node chooses its home relay.
+        if inside == "ping" {
+            return Response::new(full(Bytes::new()));
+        }
+        match sessions::Entry::parse(inside, &request) {
+            None => self.outside(self.without_secret(request)).await,
+            Some(entry) => match self.sessions.enter(entry, request) {
+                Ok(switched) => switched.map(|()| full(Bytes::new())),
+                Err(request) => self.outside(self.without_secret(*request)).await,
+            },
+        }
+    }
+
+    /// What everyone sees.
+    async fn outside(&self, request: Request<Incoming>) -> Response<RelayBody> {
+        match &self.backend {
+            Some(backend) => backend.answer(request).await,
             None => self.site.answer(&request).map(full),
         }
+    }
+
+    /// The request as one for a page that is not there: a site's log is no place for the way in.
+    fn without_secret(&self, mut request: Request<Incoming>) -> Request<Incoming> {
+        let other = HEXLOWER.encode(&rand::random::<[u8; 16]>());
+        let path = request.uri().path().replacen(&self.secret, &other, 1);
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        request
+    }
+
+    /// What follows the secret in a path that has it.
+    fn inside<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
+        // All of it is compared, so that the time says nothing of how much was right.
+        let differs = first.bytes().zip(self.secret.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
+        (first.len() == self.secret.len() && differs == 0).then_some(rest)
     }
 }
 

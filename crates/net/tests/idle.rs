@@ -191,6 +191,8 @@ async fn play_relay() {
         identity: Identity::generate(&HostName::parse("www.example.org").unwrap()).unwrap(),
         secret: [7; 16],
         site: None,
+        site_proxy: None,
+        also: Vec::new(),
         bytes_per_second: None,
     })
     .await

@@ -19,6 +19,10 @@ const LOOPBACK: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 async fn relay() -> RelayServer {
+    relay_before(None).await
+}
+
+async fn relay_before(site_proxy: Option<String>) -> RelayServer {
     let name = HostName::parse("www.example.org").unwrap();
     RelayServer::start(RelayConfig {
         listen: LOOPBACK,
@@ -26,6 +30,8 @@ async fn relay() -> RelayServer {
         identity: Identity::generate(&name).unwrap(),
         secret: [7; 16],
         site: None,
+        site_proxy,
+        also: Vec::new(),
         bytes_per_second: None,
     })
     .await
@@ -107,6 +113,65 @@ async fn a_prober_sees_a_web_site() {
         assert!(!answer.to_lowercase().contains("iroh"), "{path}: {answer}");
         assert!(!answer.to_lowercase().contains("busel"), "{path}: {answer}");
     }
+}
+
+/// A site of an operator's own: it says what it was asked.
+async fn own_site() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = vec![0; 4096];
+            let read = stream.read(&mut asked).await.unwrap();
+            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Site: own\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&asked[..read]).await.unwrap();
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn an_operators_own_site_answers_in_front_and_never_learns_the_way_in() {
+    let site = own_site().await;
+    let relay = relay_before(Some(format!("http://{site}"))).await;
+    let secret = "07".repeat(16);
+    let answer = probe(relay.addr(), "/news?a=b").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("x-site: own"), "{answer}");
+    assert!(answer.contains("GET /news?a=b HTTP/1.1"), "{answer}");
+    assert!(!answer.to_lowercase().contains("upgrade"), "{answer}");
+    for path in [format!("/{secret}/x"), format!("/{secret}/{}/next", "ab".repeat(16))] {
+        let answer = probe(relay.addr(), &path).await;
+        assert!(answer.contains("x-site: own") && !answer.contains(&secret), "{answer}");
+    }
+    let closed = relay_before(Some("http://127.0.0.1:1".into())).await;
+    assert!(probe(closed.addr(), "/").await.starts_with("HTTP/1.1 502"));
+}
+
+/// Who knows the secret but no session of it sees the site too, to the byte.
+#[tokio::test]
+async fn without_a_token_of_ours_the_way_in_is_not_there() {
+    let relay = relay().await;
+    let secret = "07".repeat(16);
+    let missing = probe(relay.addr(), "/missing").await;
+    let token = "ab".repeat(16);
+    for path in [
+        format!("/{secret}/{token}/next"),
+        format!("/{secret}/{token}/other"),
+        format!("/{secret}/{}/first", "ab".repeat(15)),
+        format!("/{}/{token}/first", "08".repeat(16)),
+        format!("/{secret}"),
+        format!("/{secret}/relay"),
+    ] {
+        let answer = probe(relay.addr(), &path).await;
+        let dateless = |answer: &str| {
+            let lines = answer.lines().filter(|line| !line.to_lowercase().starts_with("date:"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(dateless(&answer), dateless(&missing), "{path}");
+    }
+    let entered = probe(relay.addr(), &format!("/{secret}/{token}/first")).await;
+    assert!(entered.starts_with("HTTP/1.1 101"), "{entered}");
 }
 
 async fn probe(addr: SocketAddr, path: &str) -> String {

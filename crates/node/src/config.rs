@@ -5,6 +5,7 @@
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
+use busel_net::dial::{Dialer, Upstream};
 use busel_net::finder::lan::Manners;
 use busel_proto::network::{NetRange, Reach};
 use busel_proto::page::{HostName, HostPattern};
@@ -34,9 +35,11 @@ pub struct Config {
     pub direct: bool,
     /// Resolvers, tried in order.
     pub dns: Vec<Dns>,
-    /// A SOCKS5 proxy through which this device connects to everything, and which looks up names;
-    /// what is fetched for others only resolvers over HTTPS look up, through it.
-    pub upstream: Option<SocketAddr>,
+    /// A proxy through which this device connects to everything, and which looks up names; what is
+    /// fetched for others only resolvers over HTTPS look up, through it. `socks5://…` or `http://…`.
+    pub upstream: Option<Upstream>,
+    /// Whether that is the only way out, or a further one where the plain one fails.
+    pub upstream_use: UpstreamUse,
     /// Certificates (PEM files) trusted for sites beside the built-in authorities.
     pub extra_ca: Vec<PathBuf>,
     /// Fixed destinations for some hosts, as curl's `--connect-to`.
@@ -83,6 +86,17 @@ pub enum Exposure {
     Quiet,
     /// A helper's: keeps its id, serves what it has, may forward and be an exit.
     Open,
+}
+
+/// What an upstream proxy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamUse {
+    /// Nothing leaves the device around it.
+    #[default]
+    Instead,
+    /// It is tried where the plain way fails or is silent.
+    Also,
 }
 
 /// What a node does in its LAN.
@@ -243,6 +257,7 @@ impl Default for Config {
                 Dns::System,
             ],
             upstream: None,
+            upstream_use: UpstreamUse::Instead,
             extra_ca: Vec::new(),
             connect_to: Vec::new(),
             allow_net: Vec::new(),
@@ -335,6 +350,15 @@ impl Config {
             return wrong("veil-public", "that is no address that others could reach");
         }
         Ok(())
+    }
+
+    /// What opens connections, as configured.
+    pub(crate) fn dialer(&self) -> Dialer {
+        match (self.upstream.clone(), self.upstream_use) {
+            (None, _) => Dialer::default(),
+            (Some(upstream), UpstreamUse::Instead) => Dialer::through(upstream),
+            (Some(upstream), UpstreamUse::Also) => Dialer::also_through(upstream),
+        }
     }
 
     /// The networks that its owner may connect to.
@@ -493,7 +517,7 @@ mod tests {
         let quiet = Config { exposure: Exposure::Quiet, ..sound.clone() };
         let around = Config { upstream: at("127.0.0.1:9050"), ..sound.clone() };
         let nowhere = Config { veil_addr: at("0.0.0.0:9"), ..open.clone() };
-        let odd = Config { veil_public: vec!["0.0.0.0:9".parse().unwrap()], ..sound.clone() };
+        let odd = Config { veil_public: vec!["0.0.0.0:9".parse().unwrap()], ..sound };
         let lone = Config { veil_public: vec!["192.0.2.1:9".parse().unwrap()], ..open };
         for config in [quiet, around, nowhere, odd, lone] {
             let said = config.check().unwrap_err().to_string();

@@ -24,7 +24,7 @@ use crate::clock;
 use crate::config::Exit;
 use crate::node::Node;
 use crate::origin::StreamIo;
-use crate::places::Places;
+use crate::places::{Place, Places};
 use crate::serve::{self, WRITE_LIMIT};
 
 /// Connections at once, for all peers together and for one of them: a browser holds some dozens.
@@ -77,7 +77,16 @@ impl OwnExit {
         lock(&self.budget)
     }
 
-    fn pay(&self, bytes: usize, now: UnixTime) -> Result<(), UsedUp> {
+    /// A place for one connection of `peer`, if there are bytes left today.
+    pub(crate) fn place(&self, peer: PeerId) -> Result<Place, Failure> {
+        if !self.budget().has_left(clock::now()) {
+            return Err(Failure::UsedUp);
+        }
+        Ok(self.places.take(peer)?)
+    }
+
+    /// Takes so many bytes from the day's.
+    pub(crate) fn pay(&self, bytes: usize, now: UnixTime) -> Result<(), UsedUp> {
         let (paid, used) = {
             let mut budget = self.budget();
             (budget.take(bytes as u64, now), budget.used())
@@ -128,14 +137,11 @@ async fn connect(
     peer: PeerId,
     host: &HostName,
     port: u16,
-) -> Result<(tokio::net::TcpStream, crate::places::Place), Failure> {
+) -> Result<(tokio::net::TcpStream, Place), Failure> {
     if !allows(node, host, port) {
         return Err(Failure::NotAllowed("its owner does not let others connect there".into()));
     }
-    if !node.exit.budget().has_left(clock::now()) {
-        return Err(Failure::UsedUp);
-    }
-    let place = node.exit.places.take(peer)?;
+    let place = node.exit.place(peer)?;
     Ok((node.lent.dial(host, port).await?, place))
 }
 

@@ -19,7 +19,7 @@ use busel_proto::budget::Used;
 use busel_proto::cbor;
 use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::failure::Route;
-use busel_proto::favour::Favour;
+use busel_proto::favour::{Favour, Standing};
 use busel_proto::id::PeerId;
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket, VeilTicket};
 use busel_proto::memory::{Memory, Step};
@@ -46,6 +46,7 @@ use crate::fetch;
 use crate::hot::Hot;
 use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
 use crate::origin::{self, Origin, Own};
+use crate::prove::Prover;
 use crate::request::{Request, Response, Unanswered};
 use crate::resolve::Names;
 use crate::route::tunnel::ByTunnel;
@@ -60,6 +61,8 @@ const SAVED: &str = "saved-nodes";
 const EXIT_USED: &str = "exit-used";
 /// A public page is tunnelled to only when every other way failed, or was silent for this long.
 const TUNNEL_AFTER: Duration = Duration::from_secs(10);
+/// Nodes looked at for one that passes sealed requests on.
+const MAX_HOPS: usize = 4;
 
 /// A running node. Clones are one node; [`Node::stop`] ends it.
 #[derive(Debug, Clone)]
@@ -76,6 +79,7 @@ pub struct Inner {
     pub(crate) lent: Own,
     lent_origin: Origin,
     pub(crate) direct: Origin,
+    pub(crate) prover: Prover,
     pub(crate) tunnelled: Origin,
     pub(crate) hot: Hot,
     pub(crate) clock: Clock,
@@ -85,6 +89,8 @@ pub struct Inner {
     memory: Mutex<Memory>,
     /// How other nodes did lately.
     favour: Mutex<Favour<PeerId>>,
+    /// How they did lately as hops: not each knows the injector.
+    hops: Mutex<Favour<PeerId>>,
     injector: OnceLock<Arc<dyn Inject>>,
     wants_stop: CancellationToken,
     door: Mutex<Option<HttpDoor>>,
@@ -148,7 +154,7 @@ impl Node {
         // What is read while it is quiet is marked so, and not served when it is open one day.
         store.share(config.exposure == Exposure::Open);
         let joined = Joined::load(store.clone(), config.site_list()?)?;
-        let dialer = config.upstream.map_or_else(Dialer::default, Dialer::through);
+        let dialer = config.dialer();
         let listen = veil_listen(&config, &store)?;
         let wires = Wires::start(&config, &dialer, &joined.invites(), listen).await?;
         let tasks = TaskTracker::new();
@@ -174,6 +180,7 @@ impl Node {
             let lent = Own { reach: Arc::new(lent_reach), for_others: true, ..own.clone() };
             Inner {
                 direct: Origin::new(Arc::new(own.clone()), roots.clone()),
+                prover: Prover::new(own.clone(), roots.clone()),
                 lent_origin: Origin::new(Arc::new(lent.clone()), roots.clone()),
                 tunnelled: Origin::new(Arc::new(ByTunnel(weak.clone())), roots),
                 wires: wires.all.iter().map(|wire| wire.name()).collect(),
@@ -187,6 +194,7 @@ impl Node {
                 own,
                 lent,
                 hot: Hot::default(),
+                hops: Mutex::default(),
                 clock: Clock::start(),
                 exit,
                 stop: CancellationToken::new(),
@@ -486,6 +494,19 @@ impl Inner {
             }
         }
         self.favour().order(exits, self.clock.tick())
+    }
+
+    /// The node by which sealed requests go now, of those that may pass them on: one that does so well,
+    /// else any by lot.
+    pub(crate) fn hop(&self) -> Option<PeerId> {
+        let now = self.clock.tick();
+        let known = self.peers_to_ask(MAX_HOPS);
+        let willing = |peer: &PeerId| self.hops().standing(peer, now) == Standing::Good;
+        known.into_iter().find(willing)
+    }
+
+    pub(crate) fn hops(&self) -> MutexGuard<'_, Favour<PeerId>> {
+        lock(&self.hops)
     }
 
     pub(crate) fn favour(&self) -> MutexGuard<'_, Favour<PeerId>> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use busel_net::dial::{Dialer, of_io};
+use busel_net::dial::{Dialer, beside, of_io};
 use busel_proto::failure::Failure;
 use busel_proto::network::Reach;
 use busel_proto::page::{HostName, PageUrl};
@@ -47,6 +47,16 @@ pub trait Way: Send + Sync + 'static {
         host: HostName,
         port: u16,
     ) -> BoxFuture<'static, Result<Box<dyn Io>, Failure>>;
+
+    /// Connects to `host` by a further way, if there is one, for where the first fails.
+    fn connect_otherwise(
+        &self,
+        host: HostName,
+        port: u16,
+    ) -> Option<BoxFuture<'static, Result<Box<dyn Io>, Failure>>> {
+        let _ = (host, port);
+        None
+    }
 }
 
 /// This device's own connections.
@@ -87,8 +97,18 @@ impl Way for Own {
         host: HostName,
         port: u16,
     ) -> BoxFuture<'static, Result<Box<dyn Io>, Failure>> {
-        let own = self.clone();
+        // A block shows only in the handshake, so that the connector, not the dialer, tries both.
+        let own = Self { dialer: self.dialer.plain(), ..self.clone() };
         Box::pin(async move { Ok(Box::new(own.dial(&host, port).await?) as Box<dyn Io>) })
+    }
+
+    fn connect_otherwise(
+        &self,
+        host: HostName,
+        port: u16,
+    ) -> Option<BoxFuture<'static, Result<Box<dyn Io>, Failure>>> {
+        let own = Self { dialer: self.dialer.further()?, ..self.clone() };
+        Some(Box::pin(async move { Ok(Box::new(own.dial(&host, port).await?) as Box<dyn Io>) }))
     }
 }
 
@@ -237,17 +257,30 @@ impl Connector {
         let host = uri.host().ok_or_else(malformed)?;
         let host = HostName::parse(host).map_err(|_| malformed())?;
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let io = self.way.connect(host.clone(), port).await?;
+        let first = self.link(self.way.connect(host.clone(), port), secure, &host);
+        match self.way.connect_otherwise(host.clone(), port) {
+            None => first.await,
+            Some(further) => beside(first, self.link(further, secure, &host)).await,
+        }
+    }
+
+    async fn link(
+        &self,
+        connected: BoxFuture<'static, Result<Box<dyn Io>, Failure>>,
+        secure: bool,
+        host: &HostName,
+    ) -> Result<Link, Failure> {
+        let io = connected.await?;
         if !secure {
             return Ok(Link { io: TokioIo::new(io), h2: false });
         }
-        let (io, h2) = handshake(&self.tls, &host, io).await?;
+        let (io, h2) = handshake(&self.tls, host, io).await?;
         Ok(Link { io: TokioIo::new(io), h2 })
     }
 }
 
 /// Adds TLS and tells a forged certificate from a reset.
-async fn handshake(
+pub(crate) async fn handshake(
     tls: &TlsConnector,
     host: &HostName,
     io: Box<dyn Io>,

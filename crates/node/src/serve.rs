@@ -26,6 +26,7 @@ use crate::crowd::Crowd;
 use crate::exchange;
 use crate::exit;
 use crate::node::Node;
+use crate::pass;
 use crate::places::Places;
 
 /// Streams served at once, for all peers together and for one of them.
@@ -106,6 +107,7 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
             }
             None => decline(stream, Failure::NotAllowed("it is no injector".into())).await,
         },
+        Ask::Pass { to, envelope } => pass::serve(node, peer, stream, to, envelope).await,
         Ask::Tunnel { host, port } => exit::serve(node, peer, stream, host, port).await,
         Ask::Nodes { card } => {
             let answer = exchange::answer(node, &stream, peer, card).await;

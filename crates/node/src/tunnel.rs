@@ -3,6 +3,10 @@
 //!
 //! Replayed is only what [`busel_proto::flight`] says may be: a TLS ClientHello. Anything else goes
 //! out once, by the first way that connects.
+//!
+//! A forger answers as quickly as the site, and what it shows can't be seen from here. So the direct
+//! way of a hello has to be proven beside it ([`crate::prove`]). If all that is left is a forger, the
+//! program is shown just that, and judges by itself.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -45,21 +49,41 @@ pub(crate) async fn carry(
     if matches!(first, Ok(Ok(0) | Err(_))) {
         return;
     }
-    let mut carrier = Carrier::new(node, host, port, &flight);
-    match carrier.race(&mut client, flight).await {
+    let mut carrier = Carrier::new(node, host.clone(), port, &flight);
+    let raced = match carrier.race(&mut client, &mut flight).await {
+        Err(why) if is_forged(&why) => as_it_is(node, &host, port, &flight).await,
+        raced => raced,
+    };
+    match raced {
         Ok((mut server, answer)) => {
             if client.write_all(&answer).await.is_ok() {
                 // How a tunnel ends is between client and server.
                 let copied =
                     copy_bidirectional_with_sizes(&mut client, &mut server, COPY, COPY).await;
-                if let Err(error) = copied {
-                    debug!(%error, "a tunnel ended");
+                match copied {
+                    Ok((said, _)) => node.prover.proven().ended(&host, port, said),
+                    Err(error) => debug!(%error, "a tunnel ended"),
                 }
             }
         }
         Err(why) => debug!(?why, "no way for a tunnel"),
     }
 }
+
+fn is_forged(why: &[(Route, Failure)]) -> bool {
+    why.contains(&(Route::Direct, Failure::ForgedCertificate))
+}
+
+/// Connects to whoever answers directly, for the program to judge.
+async fn as_it_is(node: &Node, host: &HostName, port: u16, flight: &[u8]) -> Raced {
+    let failed = |failure| vec![(Route::Direct, failure)];
+    let mut io = node.own.dial(host, port).await.map_err(failed)?;
+    io.write_all(flight).await.map_err(|e| failed(of_io(&e)))?;
+    Ok((Box::new(io), Bytes::new()))
+}
+
+/// The connection of the way that won and the first bytes of its answer, or why each way failed.
+type Raced = Result<(Box<dyn Io>, Bytes), Vec<(Route, Failure)>>;
 
 /// What the client said so far, shared by the ways that are tried.
 type Flight = watch::Sender<Bytes>;
@@ -114,8 +138,8 @@ impl<'a> Carrier<'a> {
     async fn race(
         &mut self,
         client: &mut (impl AsyncRead + Unpin),
-        mut flight: BytesMut,
-    ) -> Result<(Box<dyn Io>, Bytes), Vec<(Route, Failure)>> {
+        flight: &mut BytesMut,
+    ) -> Raced {
         self.race.handle(Input::Start, self.node.clock.tick());
         let mut client_open = true;
         loop {
@@ -147,8 +171,8 @@ impl<'a> Carrier<'a> {
             tokio::select! {
                 Some(told) = self.told.recv() => self.hear(told),
                 () = clock.alarm(until) => self.race.handle(Input::Timeout, clock.tick()),
-                read = client.read_buf(&mut flight), if more => match read {
-                    Ok(1..) => self.grow(&flight),
+                read = client.read_buf(flight), if more => match read {
+                    Ok(1..) => self.grow(flight),
                     Ok(0) => client_open = false,
                     Err(_) => return Err(Vec::new()),
                 },
@@ -171,9 +195,16 @@ impl<'a> Carrier<'a> {
         let (tell, flight) = (self.tell.clone(), self.flight.subscribe());
         let replays = self.replays;
         let task = self.node.tasks.spawn(async move {
-            let told = match connect(&node, route, &host, port).await {
-                Err(failure) => Told::Failed(route, failure, false),
-                Ok(io) => answer(route, io, flight, replays).await,
+            let answering = async {
+                match connect(&node, route, &host, port).await {
+                    Err(failure) => Told::Failed(route, failure, false),
+                    Ok(io) => answer(route, io, flight, replays).await,
+                }
+            };
+            let told = if route == Route::Direct && replays {
+                proven(&node, &host, port, answering).await
+            } else {
+                answering.await
             };
             let _ = tell.send(told).await;
         });
@@ -226,6 +257,25 @@ async fn connect(
         Route::Tunnel => Ok(Box::new(tunnel::open(node, host, port).await?)),
         Route::Local | Route::Swarm | Route::Injector => {
             Err(Failure::NotAllowed("this way carries no tunnels".into()))
+        }
+    }
+}
+
+/// The direct answer, unless it is a forger's. Nothing of it is passed on before that is known.
+async fn proven(
+    node: &Node,
+    host: &HostName,
+    port: u16,
+    answering: impl Future<Output = Told>,
+) -> Told {
+    let forged = || Told::Failed(Route::Direct, Failure::ForgedCertificate, true);
+    let proving = node.prover.is_forged(host, port, node.clock);
+    tokio::pin!(answering, proving);
+    tokio::select! {
+        is_forged = &mut proving => if is_forged { forged() } else { answering.await },
+        told = &mut answering => match told {
+            Told::Answered(..) if proving.await => forged(),
+            told => told,
         }
     }
 }

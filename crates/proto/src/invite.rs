@@ -26,6 +26,8 @@ pub const MAX_LINE: usize = 16 * 1024;
 pub const MAX_LABEL: usize = 64;
 /// The most entries of each kind.
 const MAX_ENTRIES: usize = 256;
+/// The most other names of a relay.
+pub const MAX_NAMES: usize = 7;
 /// The longest `host:port` of a relay: a host name has 253 characters at most.
 const MAX_ADDR: usize = 260;
 
@@ -92,6 +94,9 @@ pub struct RelayTicket {
     /// The way in, 16 random bytes; without it the relay is an ordinary web site.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub secret: [u8; 16],
+    /// Other names that it may show, tried in turn where a filter does not let the first one pass.
+    #[cbor(n(4), skip_if = "Vec::is_empty")]
+    pub also: Vec<HostName>,
 }
 
 /// A node and where it may be found.
@@ -149,9 +154,10 @@ pub struct InjectorTicket {
 
 impl RelayTicket {
     /// The name that stands for this relay inside the program, where the endpoint wants a URL.
-    /// Its label is a hash of the whole ticket; `.invalid` is never resolved (RFC 6761).
+    /// Its label is a hash of the ticket without its other names, so that these may change; `.invalid`
+    /// is never resolved (RFC 6761).
     pub fn inner_name(&self) -> String {
-        let hash = Hash::of(&cbor::to_vec(self));
+        let hash = Hash::of(&cbor::to_vec(&Self { also: Vec::new(), ..self.clone() }));
         format!("{}.relay.invalid", &hash.to_string()[..26])
     }
 }
@@ -224,6 +230,9 @@ impl Invite {
             if odd || !matches!(port, Some(Ok(1..))) {
                 return Err(InviteError::Nonsense("a relay has no host:port"));
             }
+            if relay.also.len() > MAX_NAMES {
+                return Err(InviteError::Nonsense("a relay has too many names"));
+            }
         }
         Ok(())
     }
@@ -268,6 +277,7 @@ mod tests {
                 sni: HostName::parse("www.example.org").unwrap(),
                 pin: Hash([5; 32]),
                 secret: [6; 16],
+                also: vec![],
             }],
             peers: vec![PeerTicket {
                 peer: PeerId([7; 32]),
@@ -288,6 +298,18 @@ mod tests {
         assert_eq!(Invite::from_line(&line.to_uppercase()), Ok(invite()));
         let wrapped = format!("  {}\r\n{} \n", &line[..40], &line[40..]);
         assert_eq!(Invite::from_line(&wrapped), Ok(invite()));
+    }
+
+    #[test]
+    fn other_names_are_there_only_if_there_are_any() {
+        let mut more = invite();
+        let plain = more.to_line();
+        more.relays[0].also = vec![HostName::parse("shop.example").unwrap()];
+        assert_eq!(Invite::from_line(&more.to_line()), Ok(more.clone()));
+        assert!(more.to_line().len() > plain.len());
+        assert_eq!(more.relays[0].inner_name(), invite().relays[0].inner_name());
+        more.relays[0].also = vec![HostName::parse("shop.example").unwrap(); MAX_NAMES + 1];
+        assert!(Invite::from_line(&more.to_line()).is_err());
     }
 
     fn root(label: &str, hosts: &str) -> TrustedRoot {
@@ -337,6 +359,25 @@ mod tests {
         let mut far = invite();
         far.relays[0].addr = format!("{}:443", "a".repeat(300));
         assert!(far.check().is_err());
+    }
+
+    #[test]
+    fn a_veil_is_named_by_numbers_and_an_invite_without_one_is_as_before() {
+        let bare = cbor::to_vec(&invite().peers[0]);
+        assert_eq!(bare[0], 0xa3, "three fields: there is no key for what is absent");
+        let veiled = |addrs: &[&str]| {
+            let addrs = addrs.iter().map(|addr| (*addr).to_owned()).collect();
+            let mut invite = invite();
+            invite.peers[0].veil = Some(VeilTicket { addrs, secret: VeilSecret([3; 32]) });
+            let read = Invite::from_line(&invite.to_line());
+            assert!(read.is_err() || read == Ok(invite));
+            read.is_ok()
+        };
+        assert!(veiled(&["192.0.2.1:443", "[2001:db8::1]:9"]));
+        for bad in [&[][..], &["node.example:443"], &["192.0.2.1"], &["192.0.2.1:443", ""]] {
+            assert!(!veiled(bad), "{bad:?}");
+        }
+        assert!(!format!("{:?}", VeilSecret([3; 32])).contains('3'), "it is in no log");
     }
 
     #[test]

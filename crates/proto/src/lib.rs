@@ -13,7 +13,7 @@
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`evict`]
-//! * the wire: [`message`], [`sealed`], [`veil`]
+//! * the wire: [`message`], [`sealed`], [`veil`], [`carrier`]
 //! * finding one another: [`daily`], [`lan`], [`card`], [`exchange`], [`meeting`], [`saved`]
 //! * what stands in the way: [`doctor`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`]
@@ -21,6 +21,7 @@
 pub mod blob;
 pub mod budget;
 pub mod card;
+pub mod carrier;
 pub mod cbor;
 pub mod cert;
 mod crowd;
@@ -41,6 +42,7 @@ pub mod memory;
 pub mod message;
 pub mod network;
 pub mod page;
+pub mod proven;
 pub mod race;
 pub mod rates;
 pub mod replay;

@@ -11,7 +11,7 @@ use crate::card::Card;
 use crate::cbor::{self, CborError};
 use crate::cert::Revocation;
 use crate::failure::Failure;
-use crate::id::{Hash, SnapshotKey};
+use crate::id::{Hash, PeerId, SnapshotKey};
 use crate::page::HostName;
 use crate::signed::Signed;
 use crate::snapshot::SignedSnapshot;
@@ -83,6 +83,17 @@ pub enum Ask {
         #[n(0)]
         card: Option<Signed<Card>>,
     },
+    /// `pass/1`: pass this sealed request on to that injector, so that it does not learn who asks.
+    /// Answered with the injector's own words, or `Declined`.
+    #[n(5)]
+    Pass {
+        /// The injector.
+        #[n(0)]
+        to: PeerId,
+        /// The envelope.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        envelope: Vec<u8>,
+    },
 }
 
 /// The first frame back.
@@ -146,7 +157,9 @@ impl Ask {
         match self {
             Self::Fetch { from, .. } => from.is_none_or(|from| from <= MAX_LEN),
             Self::Blob { len, from, to, .. } => from < to && to <= len && *len <= MAX_LEN,
-            Self::Inject { envelope } => envelope.len() <= crate::sealed::MAX_ENVELOPE,
+            Self::Inject { envelope } | Self::Pass { envelope, .. } => {
+                envelope.len() <= crate::sealed::MAX_ENVELOPE
+            }
             Self::Tunnel { port, .. } => *port != 0,
             Self::Nodes { .. } => true,
         }
@@ -187,6 +200,7 @@ mod tests {
             Ask::Blob { root: Hash([1; 32]), len: 10, from: 0, to: 10 },
             Ask::Inject { envelope: vec![1, 2, 3] },
             Ask::Tunnel { host: HostName::parse("news.example").unwrap(), port: 443 },
+            Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
             Ask::Nodes { card: None },
         ];
         for ask in asks {

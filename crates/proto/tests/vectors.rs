@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use busel_proto::blob::{GROUP, TreeBuilder, decode_window, encode_window, outboard_len};
 use busel_proto::card::Card;
+use busel_proto::carrier::{Decoder, Frame};
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, Standing, SubkeyCert, TrustSet, TrustedRoot};
 use busel_proto::daily::{CHANCE, Day};
@@ -25,6 +26,7 @@ use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot, Wanted};
 use busel_proto::time::{Tick, UnixTime};
 use busel_proto::veil::VeilSecret;
+use busel_proto::veil::frame::{Key, MASK_RANDOM, Said};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
@@ -34,6 +36,9 @@ const SUBKEY_SECRET: [u8; 32] = [2; 32];
 const HPKE_SEED: [u8; 32] = [3; 32];
 const SEAL_RANDOM: [u8; 32] = [5; 32];
 const RESPONSE_NONCE: [u8; 32] = [7; 32];
+const VEIL_SECRET: VeilSecret = VeilSecret([8; 32]);
+const VEIL_BACK: VeilSecret = VeilSecret([9; 32]);
+const VEIL_RANDOM: [u8; MASK_RANDOM] = [6; MASK_RANDOM];
 const URL: &str = "https://news.example/a?page=2";
 const VARIANT: &str = "be";
 const LEN: u64 = 40_000;
@@ -150,12 +155,13 @@ fn invite() -> Invite {
             sni: HostName::parse("www.example.org").expect("a host"),
             pin: Hash([5; 32]),
             secret: [6; 16],
+            also: vec![],
         }],
         peers: vec![PeerTicket {
             peer: PeerId([7; 32]),
             relay: Some(0),
             addrs: vec![],
-            veil: None,
+            veil: Some(VeilTicket { addrs: vec!["192.0.2.9:443".into()], secret: VEIL_SECRET }),
         }],
         roots: vec![trusted()],
         injectors: vec![InjectorTicket { peer: PeerId([7; 32]), cert: snapshot().cert }],
@@ -182,13 +188,14 @@ fn card() -> Signed<Card> {
     Signed::sign(&Card { v: 1, peer, veil, made_at }, &root())
 }
 
-fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 5] {
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 6] {
     let host = HostName::parse("news.example").expect("a host");
     [
         ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
         ("ask_blob", Ask::Blob { root: tree().0, len: LEN, from: WINDOW_START, to: LEN }),
-        ("ask_inject", Ask::Inject { envelope }),
+        ("ask_inject", Ask::Inject { envelope: envelope.clone() }),
         ("ask_tunnel", Ask::Tunnel { host, port: 443 }),
+        ("ask_pass", Ask::Pass { to: PeerId([4; 32]), envelope }),
         ("ask_nodes", Ask::Nodes { card: None }),
     ]
 }
@@ -201,6 +208,42 @@ fn answers() -> [(&'static str, Answer); 5] {
         ("answer_open", Answer::Open),
         ("answer_nodes", Answer::Nodes { cards: vec![card()] }),
         ("answer_declined", Answer::Declined { failure: Failure::Declined("busy".into()) }),
+    ]
+}
+
+/// A QUIC packet with a short header, as far as the veil looks at it.
+fn packet(len: u8) -> Vec<u8> {
+    (0..len).map(|n| if n == 0 { 0x41 } else { n }).collect()
+}
+
+fn whole() -> Vec<u8> {
+    packet(250).repeat(5)
+}
+
+fn said(inner: &[u8]) -> Said<'_> {
+    Said { at: UnixTime(NOT_BEFORE), back: VEIL_BACK, inner }
+}
+
+fn veiled() -> [(&'static str, Vec<u8>); 3] {
+    let key = Key::of(&VEIL_SECRET);
+    let random = VEIL_RANDOM.first_chunk().expect("it is longer");
+    let sealed = key.seal(&said(&packet(40)), random).expect("a short packet");
+    let (mut padded, mut masked) = (Vec::new(), whole());
+    key.mask_padded(&packet(40), &VEIL_RANDOM, &mut padded);
+    key.mask_whole(&mut masked);
+    [("veil_sealed", sealed), ("veil_padded", padded), ("veil_whole", masked)]
+}
+
+fn frames() -> [(&'static str, Frame); 7] {
+    let bytes = (&b"hello"[..]).into();
+    [
+        ("leg_pad", Frame::Pad(3)),
+        ("leg_data", Frame::Data { offset: 70_000, bytes }),
+        ("leg_ack", Frame::Ack { received: 70_005, limit: 594_293 }),
+        ("leg_open", Frame::Open { number: 2, from: 1, budget: 12_288 }),
+        ("leg_end", Frame::End),
+        ("leg_fin", Frame::Fin(70_005)),
+        ("leg_ping", Frame::Ping),
     ]
 }
 
@@ -252,6 +295,15 @@ fn build() -> Vectors {
         put(name, &answer.to_frame());
     }
 
+    for (name, datagram) in veiled() {
+        put(name, &datagram);
+    }
+    for (name, frame) in frames() {
+        let mut bytes = Vec::new();
+        frame.put(&mut bytes);
+        put(name, &bytes);
+    }
+
     let (blob, outboard) = tree();
     let range = WINDOW_START..LEN;
     let part = &body()[usize::try_from(WINDOW_START).expect("it fits")..];
@@ -276,6 +328,11 @@ fn given() -> Value {
         "seal_random": hex(&SEAL_RANDOM),
         "response_nonce": hex(&RESPONSE_NONCE),
         "response_part": "kind 1 (data), the bytes of “hello”; the last chunk",
+        "veil_secret": hex(&VEIL_SECRET.0),
+        "veil_back": hex(&VEIL_BACK.0),
+        "veil_time": NOT_BEFORE,
+        "veil_random": hex(&VEIL_RANDOM),
+        "veil_packet": "0x41, then byte n is n: 40 bytes; for veil_whole 250 bytes, five times",
         "day": TODAY.0,
         "box_chance": hex(&BOX_CHANCE),
         "lan_secret": hex(&LAN_SECRET),
@@ -320,6 +377,16 @@ fn write(built: &Vectors) {
     let mut text = serde_json::to_string_pretty(&value).expect("it can be written as JSON");
     text.push('\n');
     std::fs::write(file(), text).expect("docs/vectors.json can be written");
+}
+
+#[test]
+fn the_vectors_of_a_leg_are_read() {
+    let file = Bytes(read());
+    for (name, frame) in frames() {
+        let mut decoder = Decoder::default();
+        decoder.push(&file.get(name));
+        assert_eq!(decoder.take(), Ok(Some(frame)), "{name}");
+    }
 }
 
 /// The vectors of the file as bytes.
@@ -386,6 +453,20 @@ fn messages_of_the_file_decode_and_open() {
     }
     for (name, answer) in answers() {
         assert_eq!(Answer::from_frame(&file.frame(name)), Ok(answer), "{name}");
+    }
+}
+
+#[test]
+fn veiled_datagrams_of_the_file_open() {
+    let file = Bytes(read());
+    let key = Key::of(&VEIL_SECRET);
+    let opened = key.open(&file.get("veil_sealed")).unwrap();
+    assert_eq!((opened.at, opened.back), (UnixTime(NOT_BEFORE), VEIL_BACK));
+    assert_eq!(opened.inner, packet(40));
+    for (name, packet) in [("veil_padded", packet(40)), ("veil_whole", whole())] {
+        let mut datagram = file.get(name);
+        assert_eq!(key.unmask(&mut datagram), Some(packet.len()), "{name}");
+        assert_eq!(datagram[..packet.len()], packet, "{name}");
     }
 }
 

@@ -11,7 +11,7 @@ use super::run::PAGE;
 use crate::censor::{Context, Injected, IpBlock, Policy, TlsFingerprint, Verdict};
 use crate::map::Point;
 use crate::packet::Packet;
-use crate::program::{DhtEnumeration, DhtNode, Exposure, Prober, Reader, Report, Stage, Way};
+use crate::program::{DhtEnumeration, DhtNode, Exposure, Prober, Reader, Report, Stage, VEIL, Way};
 
 /// How long the watched reader and the prober are waited for.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -51,15 +51,21 @@ pub(super) fn fingerprints(stage: &Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Probes all servers that readers speak with, and blocks those that are no web servers. The relay is
-/// known to the prober before the first row is measured.
+/// Probes all servers that readers speak with, and blocks those that are no web servers, or over UDP
+/// answer at all. The relay and the injector's veil are known to the prober before the first row is
+/// measured.
 pub(super) fn probed(stage: &Stage) -> anyhow::Result<Prober> {
-    let rule = |report: &Report| !report.is_web_server();
+    let rule = |report: &Report| !report.is_clean();
     let prober = Prober::start(&stage.scene.world, stage.host("prober"), rule);
     stage.at(Point::Border).only(prober.policy());
-    read(stage, Way::Injector)?;
+    for way in [Way::Injector, Way::Veil] {
+        read(stage, way)?;
+    }
     let relay = SocketAddr::new(stage.host("relay").v4(), 443);
-    prober.report_of(relay, PATIENCE).context("the prober never looked at the relay")?;
+    let veil = SocketAddr::new(stage.host("injector").v4(), VEIL);
+    for server in [relay, veil] {
+        prober.report_of(server, PATIENCE).context("the prober never looked at a server")?;
+    }
     Ok(prober)
 }
 

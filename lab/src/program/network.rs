@@ -12,7 +12,7 @@ pub const LISTED: &str = "news.example";
 /// Another site at the same origin, which is no injector's business.
 pub const UNLISTED: &str = "weather.example";
 /// The UDP port on which the injector listens.
-const VEIL: u16 = 41_641;
+pub const VEIL: u16 = 41_641;
 /// The host of the relay at home.
 const RELAY_HOME: &str = "relay-home";
 
@@ -92,6 +92,7 @@ pub(super) fn words(args: &[&str]) -> Vec<String> {
 fn start_relay(host: &Host) -> anyhow::Result<Busel> {
     let mut relay = Busel::new(host, "busel")?;
     let public = format!("{}:443", host.v4());
-    relay.start(&words(&["relay", "--public", &public]))?;
+    let names = ["--sni", "sport.example", "--sni", "shop.example"];
+    relay.start(&words(&[&["relay", "--public", &public][..], &names].concat()))?;
     Ok(relay)
 }

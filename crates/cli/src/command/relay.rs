@@ -35,6 +35,8 @@ pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode>
         identity: Identity { name: HostName::parse(&kept.name)?, cert: kept.cert, key: kept.key },
         secret: secret.try_into().ok().context("relay.json is damaged")?,
         site: relay.site,
+        site_proxy: relay.site_proxy,
+        also: names(&relay.sni)?,
         bytes_per_second: relay.client_rate.map(|kib| kib.saturating_mul(KIB)),
     })
     .await?;
@@ -45,6 +47,12 @@ pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode>
     end.await;
     server.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn names(given: &[String]) -> anyhow::Result<Vec<HostName>> {
+    let most = busel_proto::invite::MAX_NAMES;
+    anyhow::ensure!(given.len() <= most, "at most {most} other names");
+    Ok(given.iter().map(|name| HostName::parse(name)).collect::<Result<_, _>>()?)
 }
 
 const KIB: std::num::NonZeroU32 = std::num::NonZeroU32::new(1024).expect("not zero");

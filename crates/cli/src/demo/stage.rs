@@ -130,6 +130,8 @@ async fn relay() -> anyhow::Result<RelayServer> {
         identity: Identity::generate(&HostName::parse(RELAY_NAME)?)?,
         secret: rand::random(),
         site: None,
+        site_proxy: None,
+        also: Vec::new(),
         bytes_per_second: None,
     })
     .await?)
@@ -190,7 +192,7 @@ fn reader_config(
         exposure,
         http: door.then_some(LOOPBACK),
         dns: vec![Dns::Plain(isp.dns())],
-        upstream: Some(isp.socks()),
+        upstream: Some(isp.socks().into()),
         extra_ca: vec![ca.to_owned()],
         allow_net: vec![format!("{SITE_ADDR}/24")],
         lan: Some(Lan::Off),

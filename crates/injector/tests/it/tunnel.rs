@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use busel_node::Node;
 use busel_node::config::ConnectTo;
 use busel_proto::flight;
+use bytes::Bytes;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::support::servers::{Act, Server, closed};
-use crate::support::world::connected;
-use crate::support::{HOST, LOOPBACK, World};
+use crate::support::world::{connected, tls};
+use crate::support::{HOST, LOOPBACK, Origin, World};
 
 /// A reader with a door, whose own connections end up at `server`, and who has an exit.
 async fn reader(world: &World, server: SocketAddr) -> Node {
@@ -72,7 +73,52 @@ async fn silence_after_the_client_hello_is_hedged() {
     let reader = reader(&world, filter.addr).await;
     let answer = page(&world, connect(&reader, 443).await).await;
     assert!(answer.ends_with("the page /secret"), "{answer}");
-    assert_eq!((filter.connections(), world.origin.count()), (1, 1));
+    assert_eq!((filter.connections(), world.origin.count()), (2, 1), "the program's, and a proof");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forger_does_not_win_by_being_quick() {
+    let world = World::start().await;
+    let forger = Origin::start(tls().0, LOOPBACK).await;
+    let reader = reader(&world, forger.addr).await;
+    for _ in 0..2 {
+        let answer = page(&world, connect(&reader, 443).await).await;
+        assert!(answer.ends_with("the page /secret"), "{answer}");
+    }
+    assert_eq!((forger.count(), world.origin.count()), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forger_that_is_all_there_is_is_shown_as_what_it_is() {
+    let world = World::start().await;
+    let forger = Origin::start(tls().0, LOOPBACK).await;
+    let mut config = world.reader_sent_to(forger.addr);
+    config.http = Some(LOOPBACK);
+    let alone = Node::start(config).await.unwrap();
+    let stream = connect(&alone, 443).await;
+    let name = ServerName::try_from(HOST).unwrap();
+    let refused = TlsConnector::from(world.tls_client()).connect(name, stream).await.unwrap_err();
+    let why = refused.get_ref().and_then(|inner| inner.downcast_ref());
+    assert!(matches!(why, Some(rustls::Error::InvalidCertificate(_))), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_proves_itself_once_for_many_connections() {
+    let world = World::start().await;
+    let site = Server::start(&world, Act::Say(Bytes::from_static(b"hello"))).await;
+    let reader = reader(&world, site.addr).await;
+    for _ in 0..3 {
+        let stream = connect(&reader, 443).await;
+        let name = ServerName::try_from(HOST).unwrap();
+        let connecting = TlsConnector::from(world.tls_client()).connect(name, stream);
+        let mut stream = connecting.await.unwrap();
+        // As long as a browser's at least.
+        let ask = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: a browser's\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await.unwrap();
+    }
+    assert_eq!(site.connections(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

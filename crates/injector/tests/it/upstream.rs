@@ -25,7 +25,7 @@ async fn a_name_is_looked_up_by_the_proxy_and_by_nobody_else() {
     let mut config = world.reader_sent_to(world.origin.addr);
     config.connect_to.clear();
     config.dns = vec![Resolver::Plain(dns.addr), Resolver::System];
-    config.upstream = Some(socks.addr);
+    config.upstream = Some(socks.addr.into());
     let node = Node::start(config).await.unwrap();
     let port = world.origin.addr.port();
     let url = PageUrl::parse(&format!("https://{HOST}:{port}/page")).unwrap();
@@ -42,7 +42,7 @@ async fn a_name_of_the_own_network_is_not_told_to_the_proxy() {
     let socks = Socks::start().await;
     let mut config = world.reader_sent_to(world.origin.addr);
     config.connect_to.clear();
-    config.upstream = Some(socks.addr);
+    config.upstream = Some(socks.addr.into());
     let node = Node::start(config).await.unwrap();
     for host in ["localhost", "printer", "printer.local", "router.home.arpa"] {
         let url = format!("http://{host}:{}/page", world.origin.addr.port());
@@ -62,7 +62,7 @@ async fn the_name_of_a_relay_is_looked_up_by_the_proxy() {
     let port = world.relay.addr().port();
     invite.relays[0].addr = format!("relay.example:{port}");
     let mut config = world.reader_config();
-    config.upstream = Some(socks.addr);
+    config.upstream = Some(socks.addr.into());
     let reader = Node::start(config).await.unwrap();
     reader.join(&invite, true).await.unwrap();
     let response = get(&reader, "/page").await.expect("by the relay");
@@ -79,7 +79,7 @@ fn behind(socks: &Socks, dns: Vec<Resolver>) -> impl FnOnce(&mut Config) {
     move |config| {
         config.allow_net_for_others.clear();
         config.connect_to.clear();
-        config.upstream = Some(upstream);
+        config.upstream = Some(upstream.into());
         config.dns = dns;
     }
 }

@@ -54,6 +54,16 @@ impl Site {
     }
 }
 
+/// An error page that says no more than its status.
+pub(super) fn error(status: StatusCode) -> Response<Bytes> {
+    let told = status.canonical_reason().unwrap_or("Error");
+    let text = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <title>{told}</title>\n</head>\n<body>\n<h1>{told}</h1>\n</body>\n</html>\n"
+    );
+    page(status, text.into(), "text/html; charset=utf-8")
+}
+
 fn page(status: StatusCode, body: Bytes, kind: &'static str) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;

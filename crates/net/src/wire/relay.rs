@@ -3,8 +3,12 @@
 //! iroh would put its own TLS inside any proxy tunnel, and censors look for TLS in TLS. So the
 //! endpoint is given relay URLs of plain `http` with names that mean nothing outside this process,
 //! and one proxy: ours, in this process. It knows the ticket behind each name, dials the relay, adds
-//! the only TLS, checks the pin, and puts the relay's secret into the path. Whoever connects to the
-//! proxy without its random credentials is refused, else it would be an open door on the device.
+//! the only TLS, checks the pin, and carries the stream ([`session`]). Whoever connects to the proxy
+//! without its random credentials is refused, else it would be an open door on the device.
+
+mod hello;
+mod line;
+mod session;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,20 +27,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use iroh::{RelayConfig, RelayMap, RelayMode, RelayUrl, TransportAddr};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::{Contact, Wire, WireError};
 use crate::dial::Dialer;
-use crate::tls;
+use line::{Line, Tls};
 
-/// The path under which iroh's client asks for the relay.
-const INNER_PATH: &str = "/relay";
 /// A connection to a relay that is not set up by then is given up.
 const SET_UP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -52,8 +51,8 @@ pub struct Relay {
 #[derive(Debug)]
 struct Shared {
     dialer: Dialer,
-    /// Tickets by the name that stands for them.
-    tickets: Mutex<BTreeMap<String, RelayTicket>>,
+    /// The lines to relays, by the names that stand for these.
+    lines: Mutex<BTreeMap<String, Arc<Line>>>,
     credentials: String,
 }
 
@@ -62,9 +61,10 @@ impl Relay {
     pub async fn start(dialer: Dialer, tickets: &[RelayTicket]) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
+        let lines = tickets.iter().map(|t| (t.inner_name(), Line::new(t.clone(), dialer.clone())));
         let shared = Arc::new(Shared {
+            lines: Mutex::new(lines.collect()),
             dialer,
-            tickets: Mutex::new(tickets.iter().map(|t| (t.inner_name(), t.clone())).collect()),
             credentials: HEXLOWER.encode(&rand::random::<[u8; 16]>()),
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -74,7 +74,9 @@ impl Relay {
 
     /// Whether a relay is there: connects to it, checks its pin, and says nothing more.
     pub async fn reach(&self, ticket: &RelayTicket) -> Result<(), Failure> {
-        self.shared.connect(ticket).await.map(drop)
+        let known = lock(&self.shared.lines).get(&ticket.inner_name()).cloned();
+        let line = known.unwrap_or_else(|| Line::new(ticket.clone(), self.shared.dialer.clone()));
+        line.connect().await.map(drop)
     }
 
     /// Ends the proxy and all it carries.
@@ -110,9 +112,9 @@ impl Wire for Relay {
         let proxy = format!("http://busel:{}@{}", self.shared.credentials, self.addr)
             .parse()
             .expect("a proxy URL of hex and an address");
-        let map: RelayMap = lock(&self.shared.tickets)
+        let map: RelayMap = lock(&self.shared.lines)
             .values()
-            .map(|ticket| RelayConfig::new(inner_url(ticket), None))
+            .map(|line| RelayConfig::new(inner_url(&line.ticket), None))
             .collect();
         Ok(builder.relay_mode(RelayMode::Custom(map)).proxy_url(proxy))
     }
@@ -122,14 +124,20 @@ impl Wire for Relay {
     }
 
     fn learn(&self, relay: &RelayTicket) -> Option<RelayUrl> {
-        let known = lock(&self.shared.tickets).insert(relay.inner_name(), relay.clone());
+        let mut lines = lock(&self.shared.lines);
+        let known = lines.get(&relay.inner_name()).map(|line| line.ticket == *relay);
+        // An older invite may know fewer names.
+        if known.is_none() || (known == Some(false) && !relay.also.is_empty()) {
+            let line = Line::new(relay.clone(), self.shared.dialer.clone());
+            lines.insert(relay.inner_name(), line);
+        }
         known.is_none().then(|| inner_url(relay))
     }
 
     fn relay(&self, url: &RelayUrl) -> Option<RelayTicket> {
         // iroh writes the name of a relay with a trailing dot.
         let name = url.host_str()?.trim_end_matches('.');
-        lock(&self.shared.tickets).get(name).cloned()
+        lock(&self.shared.lines).get(name).map(|line| line.ticket.clone())
     }
 }
 
@@ -195,9 +203,15 @@ impl Shared {
         if !self.is_ours(request.headers().get(header::PROXY_AUTHORIZATION)) {
             return status(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
         }
-        let ticket = request.uri().host().and_then(|host| lock(&self.tickets).get(host).cloned());
-        let Some(ticket) = ticket else { return status(StatusCode::NOT_FOUND) };
-        let set_up = tokio::time::timeout(SET_UP_LIMIT, self.connect(&ticket)).await;
+        let line = request.uri().host().and_then(|host| lock(&self.lines).get(host).cloned());
+        let Some(line) = line else { return status(StatusCode::NOT_FOUND) };
+        let connects = request.method() == Method::CONNECT;
+        if let Some(rtt) = line.rtt().filter(|_| !connects) {
+            // A session knows already what the probe wants to know; another connection would be seen.
+            tokio::time::sleep(rtt).await;
+            return status(StatusCode::OK);
+        }
+        let set_up = tokio::time::timeout(SET_UP_LIMIT, line.connect()).await;
         let relay = match set_up.unwrap_or(Err(Failure::Silent)) {
             Ok(relay) => relay,
             Err(failure) => {
@@ -205,11 +219,11 @@ impl Shared {
                 return status(StatusCode::BAD_GATEWAY);
             }
         };
-        if request.method() == Method::CONNECT {
+        if connects {
             tasks.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    carried = carry(request, relay, &ticket) => {
+                    carried = session::carry(request, line, relay) => {
                         if let Err(error) = carried {
                             debug!(%error, "relay connection ended");
                         }
@@ -218,7 +232,7 @@ impl Shared {
             });
             status(StatusCode::OK)
         } else {
-            forward(request, relay, &ticket).await.unwrap_or_else(|error| {
+            forward(request, relay, &line.ticket).await.unwrap_or_else(|error| {
                 debug!(%error, "relay did not answer");
                 status(StatusCode::BAD_GATEWAY)
             })
@@ -229,59 +243,12 @@ impl Shared {
         let expected = BASE64.encode(format!("busel:{}", self.credentials).as_bytes());
         given.is_some_and(|given| given.as_bytes() == format!("Basic {expected}").as_bytes())
     }
-
-    /// A relay that is named and not numbered is looked up by the upstream proxy, if there is one,
-    /// else by the system.
-    async fn dial(&self, addr: &str) -> Result<TcpStream, Failure> {
-        if let Ok(addr) = addr.parse() {
-            return self.dialer.dial(addr).await;
-        }
-        if self.dialer.is_upstream() {
-            let (host, port) = addr.rsplit_once(':').ok_or(Failure::NameUnanswered)?;
-            let port = port.parse().map_err(|_| Failure::NameUnanswered)?;
-            return self.dialer.dial_name(host, port).await;
-        }
-        let found = tokio::net::lookup_host(addr).await.map_err(|_| Failure::NameUnanswered)?;
-        self.dialer.dial_any(&found.collect::<Vec<_>>()).await
-    }
-
-    async fn connect(&self, ticket: &RelayTicket) -> Result<TlsStream<TcpStream>, Failure> {
-        let stream = self.dial(&ticket.addr).await?;
-        let name = ticket.sni.as_str().to_owned();
-        let name = name.try_into().map_err(|_| Failure::Protocol("no server name".into()))?;
-        TlsConnector::from(tls::pinned_config(ticket.pin)).connect(name, stream).await.map_err(
-            |error| match error.get_ref() {
-                Some(inner) if inner.is::<rustls::Error>() => Failure::ForgedCertificate,
-                _ => crate::dial::of_io(&error),
-            },
-        )
-    }
-}
-
-/// Carries the endpoint's connection to its relay, with the way in put into its first line.
-async fn carry(
-    request: Request<Incoming>,
-    mut relay: TlsStream<TcpStream>,
-    ticket: &RelayTicket,
-) -> io::Result<()> {
-    let upgraded = hyper::upgrade::on(request).await.map_err(io::Error::other)?;
-    let mut inner = TokioIo::new(upgraded);
-    let line = format!("GET {INNER_PATH} ");
-    let mut first = vec![0; line.len()];
-    inner.read_exact(&mut first).await?;
-    if first != line.as_bytes() {
-        return Err(io::Error::other("the endpoint did not ask for its relay"));
-    }
-    let secret = HEXLOWER.encode(&ticket.secret);
-    relay.write_all(format!("GET /{secret}{INNER_PATH} ").as_bytes()).await?;
-    tokio::io::copy_bidirectional(&mut inner, &mut relay).await?;
-    Ok(())
 }
 
 /// Forwards one of the endpoint's probes, by which it chooses its home relay.
 async fn forward(
     request: Request<Incoming>,
-    relay: TlsStream<TcpStream>,
+    relay: Tls,
     ticket: &RelayTicket,
 ) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
     const MAX_ANSWER: usize = 4096;

@@ -9,6 +9,7 @@ use busel_net::endpoint::Stream;
 use busel_net::frame::{self, FrameError};
 use busel_proto::cert::Standing;
 use busel_proto::failure::Failure;
+use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_proto::sealed::{
     ChunkCipher, InjectRequest, MAX_CHUNK, Part, Preview, ResponseKey, seal_request,
@@ -46,15 +47,38 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     let now = node.clock.tick();
     injectors.sort_by_key(|injector| node.favour().standing(&injector.peer, now));
     injectors.truncate(MAX_ASKED);
-    let peers: Vec<_> = injectors.iter().map(|injector| injector.peer).collect();
-    Ok(first_good(node, &peers, |at| ask(node, &injectors[at], want)).await?)
+    let paths = paths(node, &injectors);
+    let peers: Vec<_> = paths.iter().map(Path::first).collect();
+    Ok(first_good(node, &peers, |at| ask(node, paths[at], want)).await?)
 }
 
-async fn ask(node: &Node, injector: &Injector, want: &Want) -> Result<Started, Miss> {
-    match ask_at(node, injector, want, clock::now()).await? {
+/// How a request goes to an injector.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    /// Through this node, so that the injector does not learn whose request it is.
+    hop: Option<PeerId>,
+    injector: &'a Injector,
+}
+
+impl Path<'_> {
+    fn first(&self) -> PeerId {
+        self.hop.unwrap_or(self.injector.peer)
+    }
+}
+
+/// Through a hop first; then, if none passes it on, by our own connections.
+fn paths<'a>(node: &Node, injectors: &'a [Injector]) -> Vec<Path<'a>> {
+    let own = injectors.iter().map(|injector| Path { hop: None, injector });
+    let hop = node.hop().zip(injectors.first());
+    let hop = hop.map(|(hop, injector)| Path { hop: Some(hop), injector });
+    hop.into_iter().chain(own).collect()
+}
+
+async fn ask(node: &Node, path: Path<'_>, want: &Want) -> Result<Started, Miss> {
+    match ask_at(node, path, want, clock::now()).await? {
         Asked::Started(started) => Ok(*started),
         // The reader's clock is off; requests carry the injector's time from here on.
-        Asked::Clock(time) => match ask_at(node, injector, want, time).await? {
+        Asked::Clock(time) => match ask_at(node, path, want, time).await? {
             Asked::Started(started) => Ok(*started),
             Asked::Clock(_) => Err(Failure::Protocol("the injector's clock jumps".into()).into()),
         },
@@ -66,12 +90,8 @@ enum Asked {
     Clock(UnixTime),
 }
 
-async fn ask_at(
-    node: &Node,
-    injector: &Injector,
-    want: &Want,
-    at: UnixTime,
-) -> Result<Asked, Miss> {
+async fn ask_at(node: &Node, path: Path<'_>, want: &Want, at: UnixTime) -> Result<Asked, Miss> {
+    let injector = path.injector;
     let request = InjectRequest {
         url: want.page.url.as_str().to_owned(),
         variant: want.page.variant.clone(),
@@ -85,7 +105,7 @@ async fn ask_at(
         seal_request(&request, &injector.cert.subkey, &injector.cert.hpke, rand::random())
             .map_err(|e| Failure::Protocol(e.to_string()))?;
     let asking = async {
-        let mut response = Sealed::open(node, injector, envelope, key).await?;
+        let mut response = Sealed::open(node, path, envelope, key).await?;
         let first = response.next().await?;
         Ok::<_, Failure>((first, response))
     };
@@ -205,13 +225,16 @@ struct Sealed {
 impl Sealed {
     async fn open(
         node: &Node,
-        injector: &Injector,
+        path: Path<'_>,
         envelope: Vec<u8>,
         key: ResponseKey,
     ) -> Result<Self, Failure> {
-        let opened = node.endpoint.open(&injector.peer).await;
+        let opened = node.endpoint.open(&path.first()).await;
         let mut stream = opened?;
-        let ask = Ask::Inject { envelope }.to_frame();
+        let ask = match path.hop {
+            Some(_) => Ask::Pass { to: path.injector.peer, envelope }.to_frame(),
+            None => Ask::Inject { envelope }.to_frame(),
+        };
         let asked = stream.send.write_all(&ask).await;
         asked.map_err(|_| stream.why(Failure::CutOff))?;
         let _ = stream.send.finish();
@@ -219,6 +242,10 @@ impl Sealed {
         let body = body.map_err(|_| stream.why(Failure::CutOff))?;
         match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
             Answer::Open => {}
+            Answer::Declined { failure } if path.hop.is_some() => {
+                node.hops().failed(&path.first(), node.clock.tick());
+                return Err(Failure::declined(&failure));
+            }
             Answer::Declined { failure } => return Err(Failure::declined(&failure)),
             Answer::Found { .. } | Answer::Nothing | Answer::Nodes { .. } => {
                 return Err(Failure::Declined("it is no injector".into()));

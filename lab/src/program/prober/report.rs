@@ -98,6 +98,12 @@ impl Report {
         http(Probe::Get) || http(Probe::Visit)
     }
 
+    /// Whether there is nothing against it: it shows pages, or over UDP it answered to nothing.
+    pub fn is_clean(&self) -> bool {
+        let said_nothing = || self.answers.iter().all(|(_, answer)| answer.said.is_empty());
+        if self.suspect.udp { said_nothing() } else { self.is_web_server() }
+    }
+
     /// Whether it answers a replay with anything but HTTP and TLS.
     pub fn answers_replay(&self) -> bool {
         let replayed = self.answer(Probe::Replay);

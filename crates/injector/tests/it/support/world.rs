@@ -86,6 +86,8 @@ impl World {
             identity: Identity::generate(&HostName::parse("www.example.org").unwrap()).unwrap(),
             secret: rand::random(),
             site: None,
+            site_proxy: None,
+            also: Vec::new(),
             bytes_per_second: None,
         })
         .await
@@ -275,7 +277,8 @@ fn base(dir: PathBuf, ca: &std::path::Path, origin: SocketAddr) -> Config {
     }
 }
 
-fn tls() -> (Arc<rustls::ServerConfig>, CertificateDer<'static>, String) {
+/// What a server shows as [`HOST`], and who trusts it: nobody who was not told.
+pub(crate) fn tls() -> (Arc<rustls::ServerConfig>, CertificateDer<'static>, String) {
     let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());

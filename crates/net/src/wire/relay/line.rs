@@ -1,0 +1,191 @@
+//! The line to one relay: how a TLS connection to it is made, and what was learned in doing so.
+//!
+//! The plainest way is tried first; where its hello is reset or swallowed, the same is tried with the
+//! hello split, then with the relay's other names. What worked is remembered. Which is tried when
+//! is [`Approaches`]'s to say.
+
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use busel_proto::carrier::approach::{Approach, Approaches};
+use busel_proto::carrier::{Client, Habit};
+use busel_proto::failure::Failure;
+use busel_proto::invite::RelayTicket;
+use busel_proto::page::HostName;
+use busel_proto::time::Tick;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::hello::Hello;
+use crate::carrier::Carrier;
+use crate::dial::{BESIDE, CONNECT_LIMIT, Dialer};
+use crate::tls;
+
+/// A TLS handshake takes at most this long.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection to a relay.
+pub(super) type Tls = TlsStream<Hello<TcpStream>>;
+
+/// The line to one relay.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) ticket: RelayTicket,
+    dialer: Dialer,
+    start: Instant,
+    approaches: Mutex<Approaches>,
+    habit: Mutex<Habit>,
+    /// The session over it, if there is one.
+    live: Mutex<Weak<Carrier<Client>>>,
+}
+
+impl Line {
+    pub(super) fn new(ticket: RelayTicket, dialer: Dialer) -> Arc<Self> {
+        Arc::new(Self {
+            ticket,
+            dialer,
+            start: Instant::now(),
+            approaches: Mutex::default(),
+            habit: Mutex::default(),
+            live: Mutex::default(),
+        })
+    }
+
+    fn now(&self) -> Tick {
+        Tick(0) + self.start.elapsed()
+    }
+
+    /// A carrier's end over this line.
+    pub(super) fn carrier(&self) -> Arc<Carrier<Client>> {
+        let habit = lock(&self.habit).clone();
+        let carrier = Carrier::new(self.start, |now| Client::new(habit, rand::random(), now));
+        *lock(&self.live) = Arc::downgrade(&carrier);
+        carrier
+    }
+
+    /// Keeps what a session has learned.
+    pub(super) fn learn(&self, carrier: &Carrier<Client>) {
+        let learned = carrier.end().habit().clone();
+        *lock(&self.habit) = learned;
+    }
+
+    /// How long the relay takes to answer, if there is a session that knows.
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        let live = lock(&self.live).upgrade()?;
+        let end = live.end();
+        end.is_well().then(|| end.rtt()).flatten()
+    }
+
+    /// A TLS connection to the relay.
+    pub(super) async fn connect(&self) -> Result<Tls, Failure> {
+        let names = 1 + self.ticket.also.len();
+        let order =
+            lock(&self.approaches).order(names, self.dialer.further().is_some(), self.now());
+        let mut last = Failure::Silent;
+        let mut tries = pin!(FuturesUnordered::new());
+        // A way on which not even a connection comes about is not tried with other hellos.
+        let mut dead = [false; 2];
+        for approach in order {
+            if dead[usize::from(approach.upstream)] {
+                continue;
+            }
+            let began = Instant::now();
+            let stream = tokio::select! {
+                dialled = self.dial(approach.upstream) => dialled,
+                Some((approach, Ok(tls))) = tries.next() => return Ok(self.worked(approach, tls)),
+            };
+            match stream {
+                Ok(stream) => tries.push(self.shake(approach, stream)),
+                Err(failure) => {
+                    dead[usize::from(approach.upstream)] = true;
+                    last = failure;
+                    continue;
+                }
+            }
+            let patience = Approaches::patience(Some(began.elapsed()));
+            // Until it fails, or has had its time.
+            while let Ok(Some((approach, done))) =
+                tokio::time::timeout(patience, tries.next()).await
+            {
+                match done {
+                    Ok(tls) => return Ok(self.worked(approach, tls)),
+                    Err(failure) => last = failure,
+                }
+            }
+        }
+        while let Some((approach, done)) = tries.next().await {
+            match done {
+                Ok(tls) => return Ok(self.worked(approach, tls)),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    fn worked(&self, approach: Approach, tls: Tls) -> Tls {
+        lock(&self.approaches).worked(approach, self.now());
+        tls
+    }
+
+    async fn shake(
+        &self,
+        approach: Approach,
+        stream: TcpStream,
+    ) -> (Approach, Result<Tls, Failure>) {
+        let name = self.name(approach.name);
+        let done = async {
+            let shown = name.as_str().to_owned().try_into();
+            let shown = shown.map_err(|_| Failure::Protocol("no server name".into()))?;
+            let stream = Hello::new(stream, approach.split.then(|| name.clone()));
+            let connector = TlsConnector::from(tls::pinned_config(self.ticket.pin));
+            connector.connect(shown, stream).await.map_err(|error| of_tls(&error))
+        };
+        let done = tokio::time::timeout(HANDSHAKE_LIMIT, done).await;
+        (approach, done.unwrap_or(Err(Failure::Silent)))
+    }
+
+    /// The relay's names, in the order in which they are tried.
+    fn name(&self, at: usize) -> &HostName {
+        let also = at.checked_sub(1).and_then(|at| self.ticket.also.get(at));
+        also.unwrap_or(&self.ticket.sni)
+    }
+
+    /// A relay that is named and not numbered is looked up by the upstream proxy, if there is one,
+    /// else by the system.
+    async fn dial(&self, through_upstream: bool) -> Result<TcpStream, Failure> {
+        let further = self.dialer.further();
+        let limit = if further.is_some() && !through_upstream { BESIDE } else { CONNECT_LIMIT };
+        let dialer = further.filter(|_| through_upstream).unwrap_or_else(|| self.dialer.plain());
+        let dialled = tokio::time::timeout(limit, dial(&dialer, &self.ticket.addr)).await;
+        dialled.unwrap_or(Err(Failure::Silent))
+    }
+}
+
+async fn dial(dialer: &Dialer, addr: &str) -> Result<TcpStream, Failure> {
+    if let Ok(addr) = addr.parse() {
+        return dialer.dial(addr).await;
+    }
+    if dialer.is_upstream() {
+        let (host, port) = addr.rsplit_once(':').ok_or(Failure::NameUnanswered)?;
+        let port = port.parse().map_err(|_| Failure::NameUnanswered)?;
+        return dialer.dial_name(host, port).await;
+    }
+    let found = tokio::net::lookup_host(addr).await.map_err(|_| Failure::NameUnanswered)?;
+    dialer.dial_any(&found.collect::<Vec<_>>()).await
+}
+
+fn of_tls(error: &io::Error) -> Failure {
+    match error.get_ref() {
+        Some(inner) if inner.is::<rustls::Error>() => Failure::ForgedCertificate,
+        _ => crate::dial::of_io(error),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
