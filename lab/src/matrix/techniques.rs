@@ -92,7 +92,7 @@ pub fn techniques() -> Vec<Case> {
             s.at(IspA).only(LanOnly::new(homes(s)));
             Ok(neighbour)
         })
-        .passing_open(&[Any, Swarm]),
+        .passing_open(&[Any, Veil, Swarm]),
         Case::nothing("blackout", |s| s.at(IspA).only(Blackout)),
     ];
     at_the_site.into_iter().chain(at_protocols).chain(at_all).chain(profiles()).collect()

@@ -36,8 +36,8 @@ use crate::wire::Contact;
 /// How often it looks, and announces: somewhere between these two.
 const LEAST_GAP: Duration = Duration::from_secs(600);
 const MOST_GAP: Duration = Duration::from_secs(1200);
-/// The same while nobody was found.
-const EAGER_GAP: Duration = Duration::from_secs(20);
+/// While nobody was found it is this, and each time twice as long.
+const EAGER_GAP: Duration = Duration::from_secs(4);
 /// One look, or one announcement, takes at most this long.
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 /// Addresses that are asked in one look, and at once.
@@ -89,7 +89,7 @@ impl Dht {
     }
 
     async fn keep(&self) {
-        let mut dht = None;
+        let (mut dht, mut eager) = (None, EAGER_GAP);
         loop {
             if dht.is_none() {
                 dht = self.join().await;
@@ -101,7 +101,9 @@ impl Dht {
             let gap = if met > 0 || self.met.load(Ordering::Relaxed) > 0 {
                 LEAST_GAP + (MOST_GAP - LEAST_GAP).mul_f64(rand::random::<f64>())
             } else {
-                EAGER_GAP.mul_f64(1.0 + rand::random::<f64>())
+                let gap = eager.mul_f64(1.0 + rand::random::<f64>());
+                eager = (eager * 2).min(LEAST_GAP);
+                gap
             };
             tokio::time::sleep(gap).await;
         }
