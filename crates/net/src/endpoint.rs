@@ -264,6 +264,8 @@ struct Inner {
     /// The lock of a peer is held while it is being connected to, so that it is once.
     peers: Mutex<HashMap<PeerId, Slot>>,
     failures: Mutex<HashMap<PeerId, (u32, Instant)>>,
+    /// Who must not learn this device's address.
+    behind_relays: Mutex<BTreeSet<PeerId>>,
     queue: mpsc::Sender<Connection>,
     incoming: AsyncMutex<mpsc::Receiver<Connection>>,
     handshakes: Mutex<Handshakes>,
@@ -295,6 +297,7 @@ impl Endpoint {
             contacts: Mutex::default(),
             peers: Mutex::default(),
             failures: Mutex::default(),
+            behind_relays: Mutex::default(),
             queue,
             incoming: AsyncMutex::new(incoming),
             handshakes: Mutex::new(Handshakes::new(MAX_HANDSHAKES)),
@@ -437,6 +440,12 @@ impl Endpoint {
         self.0.endpoint.network_change().await;
     }
 
+    /// Has these nodes, and no others, be spoken to through their relays alone, where they have one, so
+    /// that they do not learn this device's address.
+    pub fn stay_behind_relays(&self, peers: impl IntoIterator<Item = PeerId>) {
+        *lock(&self.0.behind_relays) = peers.into_iter().collect();
+    }
+
     /// The relay that this node keeps to now, if it is connected to one.
     pub fn home_relay(&self) -> Option<RelayTicket> {
         let statuses = self.0.endpoint.home_relay_status().get();
@@ -544,7 +553,10 @@ impl Inner {
         contact: Option<&Contact>,
     ) -> Option<(iroh::Endpoint, EndpointAddr)> {
         let Some(contact) = contact else { return self.near.get()?.way(peer) };
-        let addrs: Vec<_> = self.wires.iter().flat_map(|w| w.addresses(contact)).collect();
+        let mut addrs: Vec<_> = self.wires.iter().flat_map(|w| w.addresses(contact)).collect();
+        if addrs.iter().any(TransportAddr::is_relay) && lock(&self.behind_relays).contains(peer) {
+            addrs.retain(TransportAddr::is_relay);
+        }
         let id = EndpointId::from_bytes(&peer.0).ok().filter(|_| !addrs.is_empty())?;
         Some((self.endpoint.clone(), EndpointAddr::from_parts(id, addrs)))
     }

@@ -209,6 +209,7 @@ impl Node {
             }
         });
         let node = Self(inner);
+        node.hide_from_injectors();
         node.tasks.spawn(serve::serve(node.clone()));
         let own = node.clone();
         node.spawn(async move { own.keep_using().await });
@@ -318,6 +319,7 @@ impl Node {
         let (node, own) = (self.clone(), invite.clone());
         let report = blocking(move || node.joined.join(&own, trusted)).await?;
         self.hot.clear();
+        self.hide_from_injectors();
         for relay in &invite.relays {
             self.endpoint.add_relay(relay).await;
         }
@@ -328,6 +330,15 @@ impl Node {
             }
         }
         Ok(report)
+    }
+
+    /// An injector learns what is read: not by whom, if that is anybody's secret.
+    fn hide_from_injectors(&self) {
+        if self.config.exposure == Exposure::Quiet {
+            let view = self.joined.view();
+            let injectors = view.injectors.iter().map(|injector| injector.peer);
+            self.endpoint.stay_behind_relays(injectors);
+        }
     }
 
     /// Learns where another node may be reached.

@@ -7,6 +7,7 @@ use busel_node::control::Control;
 use busel_proto::failure::Route;
 use busel_proto::invite::Invite;
 
+use crate::support::world::connected;
 use crate::support::{LOOPBACK, World, body, get};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,6 +43,31 @@ async fn an_invite_leads_to_an_injector_that_no_relay_knows() {
     assert!(get(&other, "/two").await.is_err(), "who wants no veil has no way here");
     other.stop().await;
     reader.stop().await;
+}
+
+/// Where both ways lead to an injector, a quiet reader takes the one on which it does not show its
+/// address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_reader_does_not_show_an_injector_its_address() {
+    let world = World::with(|config| config.veil_addr = Some(LOOPBACK), |_| {}).await;
+    let invite = Control::invite(&world.injector_node).await.unwrap();
+    let mut own = invite.peers.into_iter().find(|p| p.peer == world.injector_node.id()).unwrap();
+    own.relay = Some(0);
+    assert!(own.veil.is_some());
+    let invite = Invite { peers: vec![own], ..world.invite() };
+    for exposure in [Exposure::Quiet, Exposure::Open] {
+        let mut config = world.reader_config();
+        config.exposure = exposure;
+        let reader = Node::start(config).await.unwrap();
+        reader.join(&invite, true).await.unwrap();
+        connected(reader.endpoint(), world.injector_node.id()).await;
+        let response = get(&reader, "/one").await.expect("by injector");
+        assert_eq!(body(response).await, "the page /one");
+        let status = Control::status(&reader).await.unwrap();
+        let veiled = status.wires_in_use.iter().any(|wire| wire == "veil");
+        assert_eq!(veiled, exposure == Exposure::Open, "{exposure:?}: {status:?}");
+        reader.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
