@@ -1,3 +1,5 @@
+//! Neighbours in simulated time: who is heard, how often, and what is dropped.
+
 use super::*;
 
 const TODAY: Day = Day(20_500);

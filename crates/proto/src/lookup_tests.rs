@@ -1,3 +1,5 @@
+//! Resolvers beside each other in simulated time, and what may be asked in clear text.
+
 use super::*;
 
 const USUAL: [Kind; 3] = [Kind::Encrypted, Kind::Encrypted, Kind::Clear];

@@ -1,3 +1,5 @@
+//! Networks told apart, moves between them, and what is kept of each.
+
 use std::time::Duration;
 
 use super::*;
