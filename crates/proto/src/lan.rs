@@ -273,10 +273,15 @@ pub struct Pace {
 
 /// So many come close together at the start.
 const EAGER: u8 = 3;
-/// Two beacons are never closer than this, nor more than the sum of these two apart.
+/// Two beacons are never closer than this, and among few neighbours never further apart than the sum
+/// of the other two.
 const LEAST_GAP: Duration = Duration::from_millis(800);
-const SELDOM: Duration = Duration::from_secs(30);
-const JITTER_SELDOM: Duration = Duration::from_secs(60);
+const SELDOM: Duration = Duration::from_secs(10);
+const JITTER_SELDOM: Duration = Duration::from_secs(20);
+/// For each so many neighbours, it beacons that much more seldom, so that a crowd is not the louder.
+const FEW: usize = 8;
+/// But not more seldom than this many times, so that nobody is taken to have gone.
+const MOST_SELDOM: u32 = 4;
 const JITTER: Duration = Duration::from_millis(700);
 /// Who is asked answers at most this often.
 const ANSWER_GAP: Duration = Duration::from_secs(5);
@@ -297,12 +302,12 @@ impl Pace {
         self.eager == EAGER
     }
 
-    /// One was sent.
-    pub fn sent(&mut self, now: Tick, chance: u32) {
+    /// One was sent, while so many neighbours are heard.
+    pub fn sent(&mut self, now: Tick, neighbours: usize, chance: u32) {
         self.eager = self.eager.saturating_sub(1);
         self.last = Some(now);
         let gap = match self.eager {
-            0 => SELDOM + part(JITTER_SELDOM, chance),
+            0 => (SELDOM + part(JITTER_SELDOM, chance)) * crowd(neighbours),
             _ => LEAST_GAP + part(JITTER, chance),
         };
         self.next = now + gap;
@@ -321,6 +326,11 @@ impl Pace {
         self.next = self.last.map_or(soon, |last| soon.max(last + LEAST_GAP));
         self.eager = EAGER;
     }
+}
+
+/// How much more seldom each of so many beacons.
+fn crowd(neighbours: usize) -> u32 {
+    u32::try_from(neighbours.div_ceil(FEW)).unwrap_or(u32::MAX).clamp(1, MOST_SELDOM)
 }
 
 fn part(of: Duration, chance: u32) -> Duration {

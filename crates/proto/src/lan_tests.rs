@@ -106,14 +106,14 @@ fn beacons_are_eager_at_first_then_seldom_and_answers_are_limited() {
     let mut gaps = Vec::new();
     for _ in 0..4 {
         let at = pace.due();
-        pace.sent(at, u32::MAX / 2);
+        pace.sent(at, 0, u32::MAX / 2);
         assert!(!pace.asks());
         gaps.push(pace.due() - at);
     }
     assert!(gaps[..2].iter().all(|gap| *gap < ANSWER_GAP), "{gaps:?}");
     assert!(gaps[2..].iter().all(|gap| *gap >= SELDOM), "{gaps:?}");
     let last = pace.due();
-    pace.sent(last, 0);
+    pace.sent(last, 0, 0);
     pace.asked(last + Duration::from_secs(1), 0);
     assert_eq!(pace.due(), last + ANSWER_GAP);
     pace.asked(last + Duration::from_secs(9), 0);
@@ -121,6 +121,17 @@ fn beacons_are_eager_at_first_then_seldom_and_answers_are_limited() {
     pace.moved(last + Duration::from_secs(20), 0);
     assert!(pace.asks());
     assert_eq!(pace.due(), last + Duration::from_secs(20));
+}
+
+#[test]
+fn each_of_a_crowd_beacons_more_seldom_but_is_not_taken_to_have_gone() {
+    for (neighbours, times) in [(0, 1), (8, 1), (9, 2), (32, 4), (usize::MAX, 4)] {
+        let mut pace = Pace { next: NOW, last: None, eager: 0 };
+        pace.sent(NOW, neighbours, 0);
+        assert_eq!(pace.due(), NOW + SELDOM * times, "{neighbours}");
+        pace.sent(NOW, neighbours, u32::MAX);
+        assert!(pace.due() - NOW <= QUIET);
+    }
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl Lan {
                 () = tokio::time::sleep(LOOK) => {}
                 () = tokio::time::sleep(until), if self.manners.beacons => {
                     self.beacon(pace.asks()).await;
-                    pace.sent(self.tick(), rand::random());
+                    pace.sent(self.tick(), self.neighbours().len(), rand::random());
                 }
                 () = self.asked.notified() => pace.asked(self.tick(), rand::random()),
             }
