@@ -125,8 +125,12 @@ fn tables(page: &mut String, rows: &[Row]) -> Result<()> {
             cell(row.peak_rss_mib, 1),
         ];
         let note = row.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
-        let wakes = row.wakes_per_s.map(|wakes| format!(", {wakes:.2} wake-ups a second"));
-        let route = format!("{}{}{note}", row.route, wakes.unwrap_or_default());
+        let wakes = row
+            .wakes_per_s
+            .map(|wakes| format!(", {wakes:.2} wake-ups a second, {:.0} an hour", wakes * 3600.0));
+        let sent = row.kib_per_hour.map(|kib| format!(", {kib:.0} KiB an hour"));
+        let idle = [wakes, sent].map(Option::unwrap_or_default).concat();
+        let route = format!("{}{idle}{note}", row.route);
         writeln!(page, "| {} | {route} | {} |", row.subject, figures.join(" | "))?;
     }
     Ok(())

@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Role {
     /// A Busel node, an injector if so said.
     Node { config: Box<Config>, invite: String, injector: bool },
-    /// Our relay.
-    Relay,
-    /// An iroh endpoint that answers with as many bytes as are asked for, over UDP plainly or veiled.
-    RawServer { veiled: bool },
+    /// A relay: ours, or iroh's own as its program runs it.
+    Relay { stock: bool },
+    /// An iroh endpoint that answers with as many bytes as are asked for.
+    RawServer { by: By },
     /// An iroh endpoint that asks it.
     RawClient { server: RawAddr },
     /// An iroh-blobs store on disk with one blob of zeros.
@@ -34,18 +34,30 @@ pub(crate) enum Role {
     BlobsClient { server: RawAddr, dir: PathBuf },
 }
 
+/// The way between two iroh endpoints.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum By {
+    /// iroh's own UDP.
+    Plain,
+    /// Our UDP wire in its place.
+    Veil,
+    /// Our relay, which is in this invite.
+    Relay(String),
+    /// iroh's own relay, with TLS at this address.
+    Stock(SocketAddr),
+}
+
 /// Where an iroh endpoint is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RawAddr {
     /// Its id.
     pub(crate) id: String,
-    /// Its address.
-    pub(crate) addr: SocketAddr,
+    /// Its address, if it has one of its own.
+    pub(crate) addr: Option<SocketAddr>,
     /// The blob it has.
     pub(crate) hash: Option<String>,
-    /// Whether it listens behind a veil.
-    #[serde(default)]
-    pub(crate) veiled: bool,
+    /// The way to it.
+    pub(crate) by: By,
 }
 
 /// What to do.
@@ -81,6 +93,8 @@ pub(crate) struct Ready {
     pub(crate) http: Option<SocketAddr>,
     /// What it would say to a friend.
     pub(crate) invite: String,
+    /// Where it listens, if it is iroh's own relay.
+    pub(crate) stock: Option<SocketAddr>,
     /// Its iroh endpoint.
     pub(crate) raw: Option<RawAddr>,
 }
@@ -116,8 +130,9 @@ pub(crate) fn main() -> Result<()> {
 async fn start(role: Role) -> Result<(Ready, Doer)> {
     match role {
         Role::Node { config, invite, injector } => node::start(*config, &invite, injector).await,
-        Role::Relay => relay::start().await,
-        Role::RawServer { veiled } => raw::serve(veiled).await,
+        Role::Relay { stock: false } => relay::start().await,
+        Role::Relay { stock: true } => relay::stock().await,
+        Role::RawServer { by } => raw::serve(by).await,
         Role::RawClient { server } => raw::connect(&server).await,
         Role::BlobsServer { dir, len } => blobs::serve(&dir, len).await,
         Role::BlobsClient { server, dir } => blobs::connect(server, dir).await,

@@ -32,6 +32,8 @@ pub(crate) struct Row {
     pub(crate) peak_rss_mib: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wakes_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kib_per_hour: Option<f64>,
     /// Why there are no figures, or fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
@@ -138,6 +140,7 @@ impl Cell {
             cpu_s: of(|sample| Some(sample.usage.cpu_s)),
             peak_rss_mib: peaks.reduce(f64::max),
             wakes_per_s: of(|sample| sample.wakes_per_s),
+            kib_per_hour: of(|sample| sample.kib_per_hour),
             note,
         }
     }

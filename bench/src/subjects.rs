@@ -7,6 +7,7 @@ mod idle;
 mod injector;
 mod peer;
 mod raw;
+mod tls_proxy;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -32,6 +33,15 @@ pub(crate) struct Sample {
     pub(crate) usage: Usage,
     /// How often they were woken a second, where that is what counts.
     pub(crate) wakes_per_s: Option<f64>,
+    /// What it sent and received in an hour, likewise.
+    pub(crate) kib_per_hour: Option<f64>,
+}
+
+impl Sample {
+    /// Of a client and the processes that served it.
+    pub(crate) fn of(load: Load, usage: Usage) -> Self {
+        Self { load: Some(load), usage, ..Self::default() }
+    }
 }
 
 /// One thing that is measured.
@@ -72,7 +82,7 @@ impl World {
             write_zeros(&site.join(name), len)?;
         }
         let origin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-        let nginx = http::nginx(dir, &site, origin)?;
+        let nginx = http::origin(dir, &site, origin, "")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { quick, dir: dir.to_owned(), origin, runtime, nginx, serial: Cell::new(0) })
     }
@@ -94,7 +104,7 @@ impl World {
     ) -> Result<Sample> {
         let meter = Meter::start(pids)?;
         let load = self.runtime.block_on(server.each(paths, work.conns(), work.len()))?;
-        Ok(Sample { load: Some(load), usage: meter.stop()?, wakes_per_s: None })
+        Ok(Sample::of(load, meter.stop()?))
     }
 
     /// Asks for one path until time is up.
@@ -105,7 +115,7 @@ impl World {
         let secs = if self.quick { WRK_SECS.1 } else { WRK_SECS.0 };
         let meter = Meter::start(pids)?;
         let load = server.wrk(&self.dir, &path, work.conns(), secs, work.len())?;
-        Ok(Sample { load: Some(load), usage: meter.stop()?, wakes_per_s: None })
+        Ok(Sample::of(load, meter.stop()?))
     }
 }
 
@@ -115,7 +125,7 @@ pub(crate) fn all() -> Vec<Entry> {
     all.extend(peer::entries());
     all.push(injector::entry());
     all.extend(raw::entries());
-    all.extend([blobs::entry(), idle::entry()]);
+    all.extend([tls_proxy::entry(), blobs::entry(), idle::entry()]);
     all
 }
 

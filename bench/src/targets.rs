@@ -30,6 +30,7 @@ pub(crate) fn all(rows: &[Row]) -> Vec<Target> {
     all.extend([rows.peer_speed(Work::LongInside), rows.peer_speed(Work::LongKept)]);
     all.extend([rows.peer_cpu(Work::LongInside), rows.peer_cpu(Work::LongKept)]);
     all.extend(rows.veil());
+    all.extend(rows.relay());
     all.push(rows.peer_latency());
     all.push(rows.memory());
     all.extend(rows.idle());
@@ -116,6 +117,35 @@ impl Rows<'_> {
                 reached: cpu.map(|(veiled, plain)| veiled <= 1.5 * plain),
                 figures: figures(cpu, |(veiled, plain)| {
                     format!("{veiled:.2} s against {plain:.2} s, {:.2}×", veiled / plain)
+                }),
+            },
+        ]
+    }
+
+    /// What our relay may cost.
+    fn relay(&self) -> [Target; 2] {
+        let of = |subject: &str, figure: fn(&Row) -> Option<f64>| {
+            let work = Work::Relayed.name();
+            let row = self.0.iter().find(|row| row.work == work && row.subject == subject);
+            row.and_then(figure)
+        };
+        let speed = |row: &Row| row.mib_per_s;
+        let speeds = of("busel", speed).zip(of("iroh-relay", speed));
+        let cpu = |row: &Row| row.cpu_s;
+        let cpus = of("busel", cpu).zip(of("nginx", cpu));
+        [
+            Target {
+                what: "The relay: no slower than iroh's own".into(),
+                reached: speeds.map(|(ours, stock)| ours >= stock),
+                figures: figures(speeds, |(ours, stock)| {
+                    format!("{ours:.0} MiB/s against {stock:.0}, {:.2}×", ours / stock)
+                }),
+            },
+            Target {
+                what: "… at most 2× the CPU of nginx as a TLS proxy".into(),
+                reached: cpus.map(|(ours, nginx)| ours <= 2.0 * nginx),
+                figures: figures(cpus, |(ours, nginx)| {
+                    format!("{ours:.2} s against {nginx:.2} s, {:.2}×", ours / nginx)
                 }),
             },
         ]

@@ -26,6 +26,8 @@ pub(crate) enum Work {
     LongInside,
     /// As [`Work::LongInside`], until it is stored as well.
     LongKept,
+    /// One long object through a relay.
+    Relayed,
     /// One object through an injector that has done nothing before.
     Memory { mib: u64 },
     /// Nothing.
@@ -39,7 +41,7 @@ impl Work {
         let mut works: Vec<_> = sizes.map(|(len, conns)| Self::Same { len, conns }).into();
         works.extend(sizes.map(|(len, conns)| Self::New { len, conns }));
         works.extend([Self::Inside { conns: 1 }, Self::Inside { conns: 32 }]);
-        works.extend([Self::Long, Self::LongInside, Self::LongKept]);
+        works.extend([Self::Long, Self::LongInside, Self::LongKept, Self::Relayed]);
         works.extend([1, 100, 400].map(|mib| Self::Memory { mib }));
         works.push(Self::Idle);
         works
@@ -54,6 +56,7 @@ impl Work {
             Self::Long => "100 MiB over HTTP".into(),
             Self::LongInside => "100 MiB, in-process".into(),
             Self::LongKept => "100 MiB, in-process, until stored".into(),
+            Self::Relayed => "100 MiB through a relay".into(),
             Self::Memory { mib } => format!("{mib} MiB through a fresh injector"),
             Self::Idle => "idle".into(),
         }
@@ -64,7 +67,7 @@ impl Work {
         match self {
             Self::Same { len, .. } | Self::New { len, .. } => len,
             Self::Inside { .. } => KIB,
-            Self::Long | Self::LongInside | Self::LongKept => LONG,
+            Self::Long | Self::LongInside | Self::LongKept | Self::Relayed => LONG,
             Self::Memory { mib } => mib * MIB,
             Self::Idle => 0,
         }

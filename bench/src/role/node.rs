@@ -45,7 +45,7 @@ pub(crate) async fn start(config: Config, invite: &str, injector: bool) -> Resul
     let addrs = if plain { node.endpoint().local_addrs() } else { vec![] };
     let addrs = addrs.iter().map(ToString::to_string).collect();
     own.peers.push(PeerTicket { peer: node.id(), relay: None, addrs, veil: None });
-    let ready = Ready { http: node.http_addr(), invite: own.to_line(), raw: None };
+    let ready = Ready { http: node.http_addr(), invite: own.to_line(), ..Ready::default() };
     Ok((ready, Doer::Node(Reader(node))))
 }
 

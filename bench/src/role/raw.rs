@@ -1,30 +1,36 @@
-//! iroh alone: endpoints set up as `busel-net` sets up its own with the plain wire, and the least
-//! protocol on them. The length that is wanted, eight bytes, then that many bytes. Veiled, they have
-//! our UDP wire in place of iroh's.
+//! iroh alone: endpoints set up as `busel-net` sets up its own, and the least protocol on them. The
+//! length that is wanted, eight bytes, then that many bytes. They go by iroh's own UDP, by our wire in
+//! its place, or through a relay.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use busel_net::dial::Dialer;
 use busel_net::wire::plain::Plain;
+use busel_net::wire::relay::Relay;
 use busel_net::wire::veil::{Listen, Veil};
 use busel_net::wire::{Contact, Wire};
 use busel_proto::id::PeerId;
-use busel_proto::invite::VeilTicket;
+use busel_proto::invite::{Invite, VeilTicket};
 use busel_proto::veil::VeilSecret;
 use iroh::endpoint::{Connection, PortmapperConfig, QuicTransportConfig, presets};
-use iroh::{Endpoint, EndpointAddr, EndpointId, TransportAddr};
+use iroh::tls::CaTlsConfig;
+use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMap, RelayMode, RelayUrl, TransportAddr};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::{Doer, RawAddr, Ready, Reply, ms};
+use super::{By, Doer, RawAddr, Ready, Reply, ms};
 
 const ALPN: &[u8] = b"busel-bench/1";
 /// Bytes written and read at once.
 const PIECE: usize = 256 * 1024;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// A relay is reached by then.
+const PATIENCE: Duration = Duration::from_secs(20);
 const SECRET: VeilSecret = VeilSecret([7; 32]);
 
 /// One side that asks.
@@ -35,10 +41,15 @@ pub(crate) struct Client {
 
 /// An endpoint on loopback that contacts nobody.
 pub(crate) async fn endpoint(alpns: Vec<Vec<u8>>) -> Result<Endpoint> {
-    bind(alpns, &Plain::new(LOOPBACK)).await
+    Ok(bind(alpns, &By::Plain, None).await?.0)
 }
 
-async fn bind(alpns: Vec<Vec<u8>>, wire: &dyn Wire) -> Result<Endpoint> {
+/// An endpoint for one way, which listens behind the veil if so said, and where it does.
+async fn bind(
+    alpns: Vec<Vec<u8>>,
+    by: &By,
+    veil: Option<Listen>,
+) -> Result<(Endpoint, Option<SocketAddr>)> {
     let transport = QuicTransportConfig::builder().max_concurrent_bidi_streams(256u32.into());
     let builder = Endpoint::builder(presets::Minimal)
         .clear_ip_transports()
@@ -47,36 +58,75 @@ async fn bind(alpns: Vec<Vec<u8>>, wire: &dyn Wire) -> Result<Endpoint> {
         .alpns(alpns)
         .transport_config(transport.build())
         .portmapper_config(PortmapperConfig::Disabled);
-    wire.set_up(builder)?.bind().await.context("an iroh endpoint")
+    let (builder, veil) = match by {
+        By::Plain => (Plain::new(LOOPBACK).set_up(builder)?, None),
+        By::Veil => {
+            let veil = Veil::new(veil);
+            (veil.set_up(builder)?, Some(veil))
+        }
+        By::Relay(invite) => {
+            let tickets = Invite::from_line(invite)?.relays;
+            let relay = Relay::start(Dialer::default(), &tickets).await?;
+            let builder = relay.set_up(builder)?;
+            // It carries until the process ends.
+            std::mem::forget(relay);
+            (builder, None)
+        }
+        By::Stock(addr) => {
+            let map = RelayMap::from(stock(*addr)?);
+            let builder = builder.relay_mode(RelayMode::Custom(map));
+            (builder.ca_tls_config(CaTlsConfig::insecure_skip_verify()), None)
+        }
+    };
+    let endpoint = builder.bind().await.context("an iroh endpoint")?;
+    let plain = endpoint.bound_sockets().first().copied();
+    Ok((endpoint, veil.and_then(|veil| veil.listens()).or(plain)))
 }
 
-/// Where `endpoint` is.
+/// The URL of iroh's own relay.
+fn stock(addr: SocketAddr) -> Result<RelayUrl> {
+    format!("https://{addr}").parse().context("a relay's URL")
+}
+
+/// Where a plain `endpoint` is.
 pub(crate) fn addr_of(endpoint: &Endpoint, hash: Option<String>) -> Result<RawAddr> {
     let addr = *endpoint.bound_sockets().first().context("no socket")?;
-    Ok(RawAddr { id: endpoint.id().to_string(), addr, hash, veiled: false })
+    Ok(RawAddr { id: endpoint.id().to_string(), addr: Some(addr), hash, by: By::Plain })
 }
 
 /// Connects to it.
 pub(crate) async fn dial(endpoint: &Endpoint, server: &RawAddr, alpn: &[u8]) -> Result<Connection> {
     let id: EndpointId = server.id.parse().context("an endpoint's id")?;
-    let addr = EndpointAddr::from_parts(id, [TransportAddr::Ip(server.addr)]);
-    endpoint.connect(addr, alpn).await.context("can't connect")
+    let addrs = match &server.by {
+        By::Plain => vec![TransportAddr::Ip(server.addr.context("no address")?)],
+        By::Stock(addr) => vec![TransportAddr::Relay(stock(*addr)?)],
+        By::Veil => {
+            let addrs = vec![server.addr.context("no address")?.to_string()];
+            let veil = Some(VeilTicket { addrs, secret: SECRET });
+            Veil::new(None).addresses(&Contact { veil, ..contact(id) })
+        }
+        By::Relay(invite) => {
+            let relay = Invite::from_line(invite)?.relays.pop();
+            let wire = Relay::start(Dialer::default(), &[]).await?;
+            wire.addresses(&Contact { relay, ..contact(id) })
+        }
+    };
+    let connecting = endpoint.connect(EndpointAddr::from_parts(id, addrs), alpn);
+    connecting.await.context("can't connect")
+}
+
+fn contact(id: EndpointId) -> Contact {
+    Contact { peer: PeerId(*id.as_bytes()), relay: None, addrs: Vec::new(), veil: None }
 }
 
 /// Starts to serve.
-pub(crate) async fn serve(veiled: bool) -> Result<(Ready, Doer)> {
-    let alpns = vec![ALPN.to_vec()];
-    let (endpoint, raw) = if veiled {
-        let veil = Veil::new(Some(Listen { addr: LOOPBACK, secret: SECRET }));
-        let endpoint = bind(alpns, &veil).await?;
-        let addr = veil.listens().context("no socket")?;
-        let raw = RawAddr { id: endpoint.id().to_string(), addr, hash: None, veiled };
-        (endpoint, Some(raw))
-    } else {
-        let endpoint = endpoint(alpns).await?;
-        let raw = Some(addr_of(&endpoint, None)?);
-        (endpoint, raw)
-    };
+pub(crate) async fn serve(by: By) -> Result<(Ready, Doer)> {
+    let listen = Some(Listen { addr: LOOPBACK, secret: SECRET });
+    let (endpoint, addr) = bind(vec![ALPN.to_vec()], &by, listen).await?;
+    if matches!(by, By::Relay(_) | By::Stock(_)) {
+        timeout(PATIENCE, endpoint.online()).await.context("the relay is not reached")?;
+    }
+    let raw = Some(RawAddr { id: endpoint.id().to_string(), addr, hash: None, by });
     tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
             tokio::spawn(async move {
@@ -110,23 +160,8 @@ async fn answer(
 
 /// Connects.
 pub(crate) async fn connect(server: &RawAddr) -> Result<(Ready, Doer)> {
-    if server.veiled {
-        return connect_veiled(server).await;
-    }
-    let endpoint = endpoint(vec![]).await?;
+    let (endpoint, _) = bind(vec![], &server.by, None).await?;
     let connection = dial(&endpoint, server, ALPN).await?;
-    Ok((Ready::default(), Doer::RawClient(Client { connection, _endpoint: endpoint })))
-}
-
-async fn connect_veiled(server: &RawAddr) -> Result<(Ready, Doer)> {
-    let veil = Veil::new(None);
-    let endpoint = bind(vec![], &veil).await?;
-    let id: EndpointId = server.id.parse().context("an endpoint's id")?;
-    let ticket = VeilTicket { addrs: vec![server.addr.to_string()], secret: SECRET };
-    let peer = PeerId(*id.as_bytes());
-    let contact = Contact { peer, relay: None, addrs: Vec::new(), veil: Some(ticket) };
-    let addr = EndpointAddr::from_parts(id, veil.addresses(&contact));
-    let connection = endpoint.connect(addr, ALPN).await.context("can't connect")?;
     Ok((Ready::default(), Doer::RawClient(Client { connection, _endpoint: endpoint })))
 }
 

@@ -35,6 +35,6 @@ impl Subject for Blobs {
         let reply = self.client.ask(&Ask::Get)?;
         let usage = meter.stop()?;
         let load = timed(reply, work.len())?;
-        Ok(Sample { load: Some(load), usage, wakes_per_s: None })
+        Ok(Sample::of(load, usage))
     }
 }

@@ -63,12 +63,19 @@ fn boxed(it: Result<Http>) -> Result<Box<dyn Subject>> {
 }
 
 /// nginx with one file for each length, whatever comes behind it in the path.
-pub(crate) fn nginx(dir: &Path, site: &Path, addr: SocketAddr) -> Result<Owned> {
-    let user = if is_root()? { "user root;" } else { "" };
+pub(crate) fn origin(dir: &Path, site: &Path, addr: SocketAddr, tls: &str) -> Result<Owned> {
     let locations: String = ["1k", "100k", "1m", "100m", "400m"]
         .map(|name| format!("location /{name}/ {{ try_files /{name} =404; }}\n"))
         .concat();
-    let (temp, site) = (dir.display(), site.display());
+    let site = site.display();
+    let server = format!("root {site}; add_header Cache-Control max-age=86400;\n{locations}");
+    nginx(dir, addr, tls, &server)
+}
+
+/// nginx in one process with one server. `tls` is ` ssl` and what belongs to that, or nothing.
+pub(crate) fn nginx(dir: &Path, addr: SocketAddr, tls: &str, server: &str) -> Result<Owned> {
+    let user = if is_root()? { "user root;" } else { "" };
+    let temp = dir.display();
     let config = format!(
         "{user} daemon off; master_process off; worker_processes 1; pid {temp}/nginx.pid;\n\
          error_log /dev/null; events {{ worker_connections 1024; }}\n\
@@ -76,8 +83,7 @@ pub(crate) fn nginx(dir: &Path, site: &Path, addr: SocketAddr) -> Result<Owned> 
          keepalive_requests 100000000; default_type application/octet-stream;\n\
          client_body_temp_path {temp}/nb; proxy_temp_path {temp}/np;\n\
          fastcgi_temp_path {temp}/nf; uwsgi_temp_path {temp}/nu; scgi_temp_path {temp}/ns;\n\
-         server {{ listen {addr}; root {site}; add_header Cache-Control max-age=86400;\n\
-         {locations} }} }}\n",
+         server {{ listen {addr}{tls}; {server} }} }}\n",
     );
     let file = dir.join("nginx.conf");
     fs::write(&file, config)?;

@@ -8,7 +8,7 @@ use busel_proto::invite::Invite;
 
 use super::{Entry, Sample, Subject, World, busel, entry as subject};
 use crate::child::Proc;
-use crate::measure::{Clock, Usage, is_connected_to, memory_mib, sleeps};
+use crate::measure::{Clock, Usage, carried, is_connected_to, memory_mib, sleeps};
 use crate::role::Role;
 use crate::work::Work;
 
@@ -27,7 +27,7 @@ struct Idle;
 impl Subject for Idle {
     fn sample(&mut self, world: &World, _: Work) -> Result<Sample> {
         let pick = |(full, quick)| if world.quick { quick } else { full };
-        let relay = Proc::start(&Role::Relay)?;
+        let relay = Proc::start(&Role::Relay { stock: false })?;
         let node = busel::reader(world, "idle", &[&relay.ready.invite], |_| {})?;
         std::thread::sleep(pick(SETTLE));
         let invite = Invite::from_line(&relay.ready.invite)?;
@@ -35,12 +35,14 @@ impl Subject for Idle {
         ensure!(is_connected_to(addr.port())?, "no connection to the relay");
         let (begin, clock) = (Instant::now(), Clock::start(node.pid())?);
         let slept = sleeps(node.pid())?;
+        let sent = carried(addr.port())?;
         std::thread::sleep(pick(WATCH));
         let secs = begin.elapsed().as_secs_f64();
         ensure!(is_connected_to(addr.port())?, "it lost its relay");
         let usage =
             Usage { cpu_s: clock.cpu_s()?, peak_rss_mib: memory_mib(node.pid(), "VmRSS:")? };
         let wakes_per_s = Some((sleeps(node.pid())? - slept) / secs);
-        Ok(Sample { load: None, usage, wakes_per_s })
+        let kib_per_hour = Some((carried(addr.port())? - sent) / 1024.0 * 3600.0 / secs);
+        Ok(Sample { load: None, usage, wakes_per_s, kib_per_hour })
     }
 }

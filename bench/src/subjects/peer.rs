@@ -39,7 +39,7 @@ struct Peer {
 
 impl Peer {
     fn start(world: &World, relayed: bool) -> Result<Box<dyn Subject>> {
-        let relay = if relayed { Some(Proc::start(&Role::Relay)?) } else { None };
+        let relay = if relayed { Some(Proc::start(&Role::Relay { stock: false })?) } else { None };
         let invites: Vec<_> = relay.iter().map(|relay| &*relay.ready.invite).collect();
         let name = if relayed { "helper-relayed" } else { "helper" };
         let mut helper = busel::reader(world, name, &invites, |config| {
@@ -117,7 +117,7 @@ fn inside(reader: &mut Proc, paths: Vec<String>, work: Work, pids: &[u32]) -> Re
     let (conns, route) = (work.conns(), "swarm".into());
     let reply = reader.ask(&Ask::Fetch { paths, conns, route, kept })?;
     let usage = meter.stop()?;
-    timed(reply, bytes).map(|load| Sample { load: Some(load), usage, wakes_per_s: None })
+    timed(reply, bytes).map(|load| Sample::of(load, usage))
 }
 
 /// What a child measured itself.

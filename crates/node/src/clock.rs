@@ -22,13 +22,14 @@ impl Clock {
         self.first + self.started.elapsed()
     }
 
+    pub(crate) fn instant(&self, tick: Tick) -> tokio::time::Instant {
+        (self.started + (tick - self.first)).into()
+    }
+
     /// Waits until `tick`; for ever if there is none.
     pub(crate) async fn alarm(&self, tick: Option<Tick>) {
         match tick {
-            Some(tick) => {
-                let at = self.started + (tick - self.first);
-                tokio::time::sleep_until(tokio::time::Instant::from_std(at)).await;
-            }
+            Some(tick) => tokio::time::sleep_until(self.instant(tick)).await,
             None => std::future::pending().await,
         }
     }

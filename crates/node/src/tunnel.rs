@@ -7,6 +7,11 @@
 //! A forger answers as quickly as the site, and what it shows can't be seen from here. So the direct
 //! way of a hello has to be proven beside it ([`crate::prove`]). If all that is left is a forger, the
 //! program is shown just that, and judges by itself.
+//!
+//! A site that answers may be frozen later: that is noticed by [`cut`], the tunnel is closed, and the
+//! next one goes by another way.
+
+mod cut;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::debug;
 
+use self::cut::Heard;
 use crate::node::Node;
 use crate::origin::Io;
 use crate::route::tunnel;
@@ -56,18 +62,32 @@ pub(crate) async fn carry(
         raced => raced,
     };
     match raced {
-        Ok((mut server, answer)) => {
-            if client.write_all(&answer).await.is_ok() {
-                // How a tunnel ends is between client and server.
-                let copied =
-                    copy_bidirectional_with_sizes(&mut client, &mut server, COPY, COPY).await;
-                match copied {
-                    Ok((said, _)) => node.prover.proven().ended(&host, port, said),
-                    Err(error) => debug!(%error, "a tunnel ended"),
-                }
+        Ok(won) => {
+            if client.write_all(&won.first).await.is_ok() {
+                copy(node, client, won, &host, port).await;
             }
         }
         Err(why) => debug!(?why, "no way for a tunnel"),
+    }
+}
+
+/// Copies until either side ends, which is between client and server, or the line cuts them off.
+async fn copy(
+    node: &Node,
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    won: Won,
+    host: &HostName,
+    port: u16,
+) {
+    let mut server = Heard::new(won.io, &won.first, node.clock);
+    let copied = copy_bidirectional_with_sizes(&mut client, &mut server, COPY, COPY).await;
+    if server.is_cut_off() {
+        debug!(route = ?won.route, "a tunnel was cut off");
+        node.way_failed(host, won.route, &Failure::Stalled);
+    }
+    match copied {
+        Ok((said, _)) => node.prover.proven().ended(host, port, said),
+        Err(error) => debug!(%error, "a tunnel ended"),
     }
 }
 
@@ -80,11 +100,18 @@ async fn as_it_is(node: &Node, host: &HostName, port: u16, flight: &[u8]) -> Rac
     let failed = |failure| vec![(Route::Direct, failure)];
     let mut io = node.own.dial(host, port).await.map_err(failed)?;
     io.write_all(flight).await.map_err(|e| failed(of_io(&e)))?;
-    Ok((Box::new(io), Bytes::new()))
+    Ok(Won { route: Route::Direct, io: Box::new(io), first: Bytes::new() })
 }
 
-/// The connection of the way that won and the first bytes of its answer, or why each way failed.
-type Raced = Result<(Box<dyn Io>, Bytes), Vec<(Route, Failure)>>;
+/// The way that won, or why each failed.
+type Raced = Result<Won, Vec<(Route, Failure)>>;
+
+/// The connection of the way that won, and the first bytes of its answer.
+struct Won {
+    route: Route,
+    io: Box<dyn Io>,
+    first: Bytes,
+}
 
 /// What the client said so far, shared by the ways that are tried.
 type Flight = watch::Sender<Bytes>;
@@ -159,7 +186,7 @@ impl<'a> Carrier<'a> {
                     if answered.io.write_all(&flight[answered.sent..]).await.is_err() {
                         return Err(vec![(route, Failure::Reset)]);
                     }
-                    return Ok((answered.io, answered.first));
+                    return Ok(Won { route, io: answered.io, first: answered.first });
                 }
                 Output::DeliverStale | Output::GiveUp => {
                     return Err(self.race.failures().map(|(r, f)| (r, f.clone())).collect());

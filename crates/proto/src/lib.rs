@@ -46,6 +46,7 @@ pub mod page;
 pub mod proven;
 pub mod race;
 pub mod rates;
+pub mod records;
 pub mod replay;
 pub mod saved;
 pub mod sealed;

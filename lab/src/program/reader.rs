@@ -11,6 +11,9 @@ use super::{Busel, Curl, Load, Scene, Stage, body};
 
 /// Where the door is, in each host.
 const DOOR: &str = "http://127.0.0.1:8118";
+/// What a browser does with a page whose connection broke: it loads it again. Of a page that is not
+/// tunnelled this is the node's to do.
+const RELOADING: [&str; 3] = ["--retry", "1", "--retry-all-errors"];
 /// The host of the sites that readers read, and its log.
 const ORIGIN: &str = "origin";
 /// How long an origin may take to write down a request that it has answered.
@@ -165,7 +168,10 @@ impl Reader {
         let up = words(&["up", "--exposure", exposure.name()]);
         busel.start(&[up, reaching(scene), way.flags(), words(flags)].concat())?;
         busel.line("Busel is up")?;
-        let curl = Curl::new(host, scene.ca.path()).arg("-x").arg(DOOR);
+        let mut curl = Curl::new(host, scene.ca.path()).arg("-x").arg(DOOR);
+        if way == Way::Connect {
+            curl = RELOADING.into_iter().fold(curl, Curl::arg);
+        }
         Ok(Self { busel, way, curl })
     }
 

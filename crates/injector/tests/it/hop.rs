@@ -2,7 +2,7 @@
 //! can't read what it passes. Who passes nothing on says so, and the reader goes by itself.
 
 use busel_node::Node;
-use busel_node::config::{ExitQuota, Exposure};
+use busel_node::config::{Exit, ExitQuota, Exposure};
 use busel_node::request::Authority;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::id::PeerId;
@@ -11,6 +11,11 @@ use busel_proto::message::{Answer, Ask};
 use crate::support::peer::{Peer, request, seal};
 use crate::support::world::{connected, has, url};
 use crate::support::{World, body, get, kept};
+
+/// A world without an exit, so that no tunnel takes the place of a request that has to ask twice.
+async fn without_exit() -> World {
+    World::with(|config| config.exit = Exit::Off, |_| {}).await
+}
 
 /// Whether a node has connected to the injector.
 fn has_met(world: &World, node: &Node) -> bool {
@@ -38,7 +43,7 @@ async fn the_injector_does_not_meet_the_reader() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hop_that_knows_no_injector_is_passed_by() {
-    let world = World::start().await;
+    let world = without_exit().await;
     let mut config = world.reader_config();
     config.exposure = Exposure::Open;
     let helper = Node::start(config).await.unwrap();
@@ -55,7 +60,7 @@ async fn a_hop_that_knows_no_injector_is_passed_by() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hop_whose_day_is_used_up_is_passed_by() {
-    let world = World::start().await;
+    let world = without_exit().await;
     let mut config = world.reader_config();
     (config.exposure, config.exit_quota) = (Exposure::Open, ExitQuota::Bytes(10));
     let helper = world.join(config).await;

@@ -102,6 +102,24 @@ async fn a_forger_that_is_all_there_is_is_shown_as_what_it_is() {
     assert!(matches!(why, Some(rustls::Error::InvalidCertificate(_))), "{refused}");
 }
 
+/// What began can't be saved; it ends soon, and what is asked next goes another way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_freezes_is_reached_by_another_way_the_next_time() {
+    let world = World::start().await;
+    let site = Server::start(&world, Act::Freeze).await;
+    let reader = reader(&world, site.addr).await;
+    let name = ServerName::try_from(HOST).unwrap();
+    let connecting = TlsConnector::from(world.tls_client());
+    let mut stream = connecting.connect(name, connect(&reader, 443).await).await.unwrap();
+    let ask = format!("GET /secret HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let cut = stream.read(&mut [0; 100]).await;
+    assert!(cut.is_err(), "it does not look like an end: {cut:?}");
+    let answer = page(&world, connect(&reader, 443).await).await;
+    assert!(answer.ends_with("the page /secret"), "{answer}");
+    assert_eq!((site.requests(), world.origin.count()), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_site_proves_itself_once_for_many_connections() {
     let world = World::start().await;

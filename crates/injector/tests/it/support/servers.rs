@@ -30,6 +30,8 @@ pub(crate) enum Act {
     Reset,
     /// Reads the first bytes, then lets all else disappear.
     Silence,
+    /// TLS and a request, then half a record, and nothing more.
+    Freeze,
     /// TLS, a whole request, then the connection breaks.
     BreakAfterRequest,
     /// As `BreakAfterRequest`, but the first request of each connection is answered.
@@ -93,6 +95,17 @@ pub(crate) async fn closed() -> SocketAddr {
     TcpListener::bind(LOOPBACK).await.unwrap().local_addr().unwrap()
 }
 
+/// Begins a record that it never ends.
+async fn freeze(stream: TcpStream, acceptor: TlsAcceptor, requests: &AtomicUsize) {
+    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    if head(&mut stream).await {
+        requests.fetch_add(1, Ordering::SeqCst);
+        let begun = [&[23, 3, 3, 0x40, 0][..], &[0xaa; 9000]].concat();
+        let _ = stream.get_mut().0.write_all(&begun).await;
+        std::future::pending().await
+    }
+}
+
 async fn visit(
     mut stream: TcpStream,
     act: Act,
@@ -112,6 +125,7 @@ async fn visit(
             }
             return;
         }
+        Act::Freeze => return freeze(stream, acceptor, &requests).await,
         Act::BreakAfterRequest => &[],
         Act::BreakAfterSecondRequest => {
             &[Bytes::from_static(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")]
