@@ -4,6 +4,7 @@
 
 mod busel;
 mod ca;
+mod chromium;
 mod curl;
 mod dht;
 mod dht_enumeration;
@@ -24,6 +25,7 @@ mod tunnel;
 
 pub use busel::Busel;
 pub use ca::{Ca, Certified};
+pub use chromium::Chromium;
 pub use curl::{Curl, Failure, Load};
 pub use dht::DhtNode;
 pub use dht_enumeration::DhtEnumeration;
@@ -36,7 +38,7 @@ pub use nginx::Nginx;
 pub use page::{PAGES, body};
 pub use prober::{Answer, End, Probe, Prober, Report};
 pub use quic::{Quic, QuicClient};
-pub use reader::{Exposure, Reader, Visit, Way};
+pub use reader::{DOOR, Exposure, Reader, Visit, Way};
 pub use scene::Scene;
 pub use stage::Stage;
 pub use tls::{Tls, trusting};

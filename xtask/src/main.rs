@@ -5,10 +5,13 @@ mod namespaces;
 mod packages;
 mod shape;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
+
+/// What makes the build with a browser's handshake.
+const BROWSERS: &str = "busel-cli/browser-hello,busel-lab/browser-hello";
 
 const USAGE: &str = "\
 cargo xtask test [--full] [NEXTEST ARGS]   all checks and tests, as CI runs them; --full adds the long ones
@@ -60,6 +63,9 @@ fn test(args: &[String]) -> anyhow::Result<()> {
         tests.args(["--run-ignored", "all"]);
     }
     run(&mut tests)?;
+    if full {
+        browsers_build(&root())?;
+    }
     step("fuzz targets, a bounded count");
     run(cargo()
         .current_dir(root().join("fuzz"))
@@ -68,21 +74,27 @@ fn test(args: &[String]) -> anyhow::Result<()> {
         .args(["--", "--runs", if full { "1000000" } else { "20000" }, "--seed", "1"]))
 }
 
+/// The build with a browser's handshake, in a target directory of its own, and the tests which that
+/// concerns.
+fn browsers_build(root: &Path) -> anyhow::Result<()> {
+    step("the build with a browser's handshake");
+    packages::install_for_browsers_build()?;
+    run(cargo()
+        .args(["nextest", "run", "--cargo-profile", "ci", "--workspace"])
+        .args(["--exclude", "busel-bench", "--features", BROWSERS, "--target-dir"])
+        .arg(root.join("target/browser-hello"))
+        .args(["-E", "test(/tls_fingerprint|relay_wire|carrier|tunnel|upstream|curl/)"]))
+}
+
 /// Builds the program and the lab as the tests do, once, and measures the matrix.
 fn lab(args: &[String]) -> anyhow::Result<()> {
     packages::install()?;
     namespaces::probe().context("the lab can't make its worlds here")?;
-    run(linting().args([
-        "build",
-        "--profile",
-        "ci",
-        "-p",
-        "busel-cli",
-        "-p",
-        "busel-lab",
-        "--bins",
-    ]))?;
-    run(linting().args(["run", "--quiet", "--profile", "ci", "-p", "busel-lab", "--"]).args(args))
+    // The same as for the tests, so that what they built is not built again.
+    run(linting()
+        .args(["build", "--profile", "ci", "--workspace", "--exclude", "busel-bench"])
+        .args(["--bins", "--tests"]))?;
+    run(Command::new(root().join("target/ci/busel-lab")).current_dir(root()).args(args))
 }
 
 fn bench(args: &[String]) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 const PACKAGES: &[(&str, &str)] = &[
     ("nginx-light", "/usr/sbin/nginx"),
     ("curl", "/usr/bin/curl"),
+    ("chromium", "/usr/bin/chromium"),
     ("python3-doc", "/usr/share/doc/python3-doc/html/index.html"),
     ("python3", "/usr/bin/python3"),
     ("tinyproxy-bin", "/usr/bin/tinyproxy"),
@@ -20,21 +21,32 @@ const PACKAGES: &[(&str, &str)] = &[
     ("util-linux", "/usr/bin/setpriv"),
 ];
 
+/// What the build with a browser's handshake needs beside.
+const BROWSERS: &[(&str, &str)] = &[
+    ("cmake", "/usr/bin/cmake"),
+    ("g++", "/usr/bin/g++"),
+    ("libclang-dev", "/usr/share/doc/libclang-dev"),
+];
+
 /// Installs what is missing; says what to do where it can't.
 pub(crate) fn install() -> anyhow::Result<()> {
-    let missing: Vec<&str> = PACKAGES
-        .iter()
-        .filter(|(_, file)| !Path::new(file).exists())
-        .map(|(package, _)| *package)
-        .collect();
-    if !missing.is_empty() {
-        apt(&missing)?;
-    }
+    install_all(PACKAGES)?;
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output();
     if !nextest.is_ok_and(|out| out.status.success()) {
         crate::run(Command::new("cargo").args(["install", "cargo-nextest", "--locked"]))?;
     }
     Ok(())
+}
+
+/// The same for the build with a browser's handshake.
+pub(crate) fn install_for_browsers_build() -> anyhow::Result<()> {
+    install_all(BROWSERS)
+}
+
+fn install_all(packages: &[(&str, &str)]) -> anyhow::Result<()> {
+    let missing = packages.iter().filter(|(_, file)| !Path::new(file).exists());
+    let missing: Vec<&str> = missing.map(|(package, _)| *package).collect();
+    if missing.is_empty() { Ok(()) } else { apt(&missing) }
 }
 
 fn apt(missing: &[&str]) -> anyhow::Result<()> {

@@ -8,7 +8,8 @@
 //!   [`finder::lan`], whose neighbours are spoken to by an endpoint of the day (`near`).
 //! * [`relay`] is the other end of the relay wire: a server that is an ordinary web site to
 //!   everyone who does not know the way in.
-//! * [`dial::Dialer`] is the one place where this device opens TCP connections.
+//! * [`dial::Dialer`] is the one place where this device opens TCP connections, and [`shake::Shaker`]
+//!   the one where it begins TLS to relays and sites.
 //!
 //! Nothing here knows of pages, stores or channels, and nothing contacts a host that it was not
 //! given.
@@ -22,6 +23,7 @@ mod link;
 mod near;
 mod path;
 pub mod relay;
+pub mod shake;
 mod tls;
 mod wall;
 pub mod wire;

@@ -7,7 +7,7 @@ use busel_proto::id::Hash;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::{DigitallySignedStruct, ServerConfig, SignatureScheme};
 
 /// The provider all TLS here uses.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -34,22 +34,20 @@ pub(crate) fn server_config(
     Ok(Arc::new(config))
 }
 
-/// A client configuration that takes only a certificate with this pin.
-pub(crate) fn pinned_config(pin: Hash) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("ring supports the default versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Pinned { pin, provider: provider() }))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
+/// Believes who has the key of this pin, and nobody else.
+pub(crate) fn pinned(pin: Hash) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Pinned { pin: Some(pin), provider: provider() })
+}
+
+/// Believes nobody.
+pub(crate) fn nobody() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Pinned { pin: None, provider: provider() })
 }
 
 /// Not dangerous at all: stricter than the web's rules, which any authority could satisfy.
 #[derive(Debug)]
 struct Pinned {
-    pin: Hash,
+    pin: Option<Hash>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -62,7 +60,7 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if pin(end_entity) == Some(self.pin) {
+        if self.pin.is_some() && pin(end_entity) == self.pin {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(rustls::CertificateError::ApplicationVerificationFailure.into())

@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use busel_net::dial::{Dialer, beside, of_io};
+pub use busel_net::shake::Duplex as Io;
+use busel_net::shake::Shaker;
 use busel_proto::failure::Failure;
 use busel_proto::network::Reach;
 use busel_proto::page::{HostName, PageUrl};
@@ -23,7 +25,6 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::TlsConnector;
 
 use crate::request::{Body, RequestBody};
 use crate::resolve::Names;
@@ -34,10 +35,6 @@ const TLS_LIMIT: Duration = Duration::from_secs(15);
 const IDLE: (usize, Duration) = (32, Duration::from_secs(60));
 /// The largest response head.
 const MAX_HEAD: usize = 64 * 1024;
-
-/// Bytes both ways, whatever carries them.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Opens connections to hosts: this device's own, or another node's by tunnel.
 pub trait Way: Send + Sync + 'static {
@@ -137,9 +134,7 @@ pub struct Failed {
 impl Origin {
     /// A client that connects by `way` and trusts `roots` for TLS.
     pub fn new(way: Arc<dyn Way>, roots: Arc<rustls::RootCertStore>) -> Self {
-        let mut tls = client_config(roots);
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let connector = Connector { way, tls: TlsConnector::from(Arc::new(tls)) };
+        let connector = Connector { way, tls: Shaker::of_the_web(roots) };
         let client = Arc::new(Mutex::new(client(connector.clone())));
         Self { connector, client }
     }
@@ -244,7 +239,7 @@ struct ConnectError(Failure);
 #[derive(Clone)]
 struct Connector {
     way: Arc<dyn Way>,
-    tls: TlsConnector,
+    tls: Shaker,
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -291,32 +286,14 @@ impl Connector {
     }
 }
 
-/// Adds TLS and tells a forged certificate from a reset.
+/// Adds TLS.
 pub(crate) async fn handshake(
-    tls: &TlsConnector,
+    tls: &Shaker,
     host: &HostName,
     io: Box<dyn Io>,
 ) -> Result<(Box<dyn Io>, bool), Failure> {
-    let name = host.as_str().to_owned();
-    let name = name.try_into().map_err(|_| Failure::Protocol("no server name".into()))?;
-    let shaking = tokio::time::timeout(TLS_LIMIT, tls.connect(name, io));
-    let stream = match shaking.await {
-        Err(_) => return Err(Failure::Silent),
-        Ok(Err(error)) => return Err(of_tls(&error)),
-        Ok(Ok(stream)) => stream,
-    };
-    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    Ok((Box::new(stream), h2))
-}
-
-fn of_tls(error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(_)) => Failure::ForgedCertificate,
-        Some(other) => Failure::Protocol(format!("TLS: {other}")),
-        // Nothing in a handshake ends a connection in the middle but a filter or a crash.
-        None if error.kind() == io::ErrorKind::UnexpectedEof => Failure::Reset,
-        None => of_io(error),
-    }
+    let shaken = tokio::time::timeout(TLS_LIMIT, tls.shake(host, io)).await;
+    shaken.unwrap_or(Err(Failure::Silent)).map(|shaken| (shaken.io, shaken.h2))
 }
 
 /// A connection as the pool sees it.

@@ -5,14 +5,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use busel_net::shake::Shaker;
 use busel_proto::failure::Failure;
 use busel_proto::page::HostName;
 use busel_proto::proven::Proven;
 use rustls::RootCertStore;
-use tokio_rustls::TlsConnector;
 
 use crate::clock::Clock;
-use crate::origin::{Own, client_config, handshake};
+use crate::origin::{Own, handshake};
 
 /// A proof that takes longer is none, and nothing is held against the host.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Asks hosts for proof, and remembers.
 pub(crate) struct Prover {
     own: Own,
-    tls: TlsConnector,
+    tls: Shaker,
     proven: Mutex<Proven>,
 }
 
@@ -32,9 +32,7 @@ impl std::fmt::Debug for Prover {
 
 impl Prover {
     pub(crate) fn new(own: Own, roots: Arc<RootCertStore>) -> Self {
-        let mut tls = client_config(roots);
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Self { own, tls: TlsConnector::from(Arc::new(tls)), proven: Mutex::default() }
+        Self { own, tls: Shaker::of_the_web(roots), proven: Mutex::default() }
     }
 
     /// Whether somebody else answers there, with a certificate that no known authority made for it.

@@ -10,7 +10,7 @@ use super::network::{LISTED, UNLISTED, reaching, words};
 use super::{Busel, Curl, Load, Scene, Stage, body};
 
 /// Where the door is, in each host.
-const DOOR: &str = "http://127.0.0.1:8118";
+pub const DOOR: &str = "http://127.0.0.1:8118";
 /// What a browser does with a page whose connection broke: it loads it again. Of a page that is not
 /// tunnelled this is the node's to do.
 const RELOADING: [&str; 3] = ["--retry", "1", "--retry-all-errors"];

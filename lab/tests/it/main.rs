@@ -8,6 +8,7 @@ mod belarus_2025;
 mod bittorrent_block;
 mod blackout;
 mod china;
+mod chromium;
 mod connection_limit;
 mod dht;
 mod dht_enumeration;

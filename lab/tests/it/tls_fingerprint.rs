@@ -1,14 +1,18 @@
 //! Control of the TLS fingerprint: of curl and a client of rustls's, each is swallowed when its hash is
 //! listed, by JA3, by JA4, and over QUIC, and the other is not.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use busel_lab::censor::{Context, Injected, Policy, TlsFingerprint, Verdict};
 use busel_lab::flow::{ClientHello, Initials};
 use busel_lab::map::Point;
 use busel_lab::packet::Packet;
-use busel_lab::program::{Failure, Quic, QuicClient, Scene, Tls, body};
+use busel_lab::program::{
+    Exposure, Failure, Quic, QuicClient, Reader, Scene, Stage, Tls, Way, body,
+};
 use busel_lab::sandbox::inside;
 
 use crate::SILENCE;
@@ -90,6 +94,49 @@ fn over_quic_too() {
         assert_eq!(Some(client()?.get(at, "news.example", "/")?), page);
         censor.only(TlsFingerprint::new([hash]));
         assert!(client()?.within(SILENCE).get(at, "news.example", "/").is_err());
+        Ok(())
+    });
+}
+
+/// Chrome's from version 133 on, without the noise.
+const CHROME: &str = "t13d1516h2_8daaf6152771_d8a2da3f94cd";
+
+/// The kinds of the hellos that show each name.
+#[derive(Clone, Default)]
+struct Kinds(Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>);
+
+impl Policy for Kinds {
+    fn name(&self) -> &'static str {
+        "kinds"
+    }
+
+    fn judge(&mut self, _: &Packet, at: &Context<'_>, _: &mut Injected) -> Verdict {
+        if let (Some(hello), Ok(mut kinds)) = (at.flow.hello(), self.0.lock()) {
+            let name = hello.sni.clone().unwrap_or_default();
+            kinds.entry(name).or_default().insert(hello.ja4(false));
+        }
+        Verdict::Pass
+    }
+}
+
+/// What a reader's node shows the site, and what it shows the relay, is one kind of program: rustls's, or
+/// in the build for that a browser's.
+#[test]
+fn a_readers_own_hellos_are_of_one_kind() {
+    inside(|| {
+        let stage = Stage::set()?;
+        let kinds = Kinds::default();
+        stage.at(Point::IspA).only(kinds.clone());
+        for way in [Way::Direct, Way::Injector] {
+            let reader = Reader::start(&stage, "home-a", way, Exposure::Quiet)?;
+            let visit = reader.visit(&stage, "/", Duration::from_secs(40))?;
+            assert!(visit.passed(), "{}", visit.told());
+        }
+        let seen = kinds.0.lock().expect("a spy does not panic").clone();
+        let [site, relay] = ["news.example", "www.example.org"].map(|name| &seen[name]);
+        assert_eq!((site.len(), site), (1, relay), "{seen:?}");
+        let is_a_browsers = site.contains(CHROME);
+        assert_eq!(is_a_browsers, cfg!(feature = "browser-hello"), "{seen:?}");
         Ok(())
     });
 }

@@ -4,7 +4,6 @@
 //! hello split, then with the relay's other names. What worked is remembered. Which is tried when
 //! is [`Approaches`]'s to say.
 
-use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -18,19 +17,17 @@ use busel_proto::time::Tick;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::hello::Hello;
 use crate::carrier::Carrier;
 use crate::dial::{BESIDE, CONNECT_LIMIT, Dialer};
-use crate::tls;
+use crate::shake::{Duplex, Shaker};
 
 /// A TLS handshake takes at most this long.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A connection to a relay.
-pub(super) type Tls = TlsStream<Hello<TcpStream>>;
+pub(super) type Tls = Box<dyn Duplex>;
 
 /// The line to one relay.
 #[derive(Debug)]
@@ -139,11 +136,8 @@ impl Line {
     ) -> (Approach, Result<Tls, Failure>) {
         let name = self.name(approach.name);
         let done = async {
-            let shown = name.as_str().to_owned().try_into();
-            let shown = shown.map_err(|_| Failure::Protocol("no server name".into()))?;
             let stream = Hello::new(stream, approach.split.then(|| name.clone()));
-            let connector = TlsConnector::from(tls::pinned_config(self.ticket.pin));
-            connector.connect(shown, stream).await.map_err(|error| of_tls(&error))
+            Shaker::pinned(self.ticket.pin).shake(name, stream).await.map(|shaken| shaken.io)
         };
         let done = tokio::time::timeout(HANDSHAKE_LIMIT, done).await;
         (approach, done.unwrap_or(Err(Failure::Silent)))
@@ -177,13 +171,6 @@ async fn dial(dialer: &Dialer, addr: &str) -> Result<TcpStream, Failure> {
     }
     let found = tokio::net::lookup_host(addr).await.map_err(|_| Failure::NameUnanswered)?;
     dialer.dial_any(&found.collect::<Vec<_>>()).await
-}
-
-fn of_tls(error: &io::Error) -> Failure {
-    match error.get_ref() {
-        Some(inner) if inner.is::<rustls::Error>() => Failure::ForgedCertificate,
-        _ => crate::dial::of_io(error),
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
