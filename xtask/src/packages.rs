@@ -11,6 +11,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nginx-light", "/usr/sbin/nginx"),
     ("curl", "/usr/bin/curl"),
     ("chromium", "/usr/bin/chromium"),
+    ("libnss3-tools", "/usr/bin/certutil"),
     ("python3-doc", "/usr/share/doc/python3-doc/html/index.html"),
     ("python3", "/usr/bin/python3"),
     ("tinyproxy-bin", "/usr/bin/tinyproxy"),

@@ -1,9 +1,9 @@
 //! A real browser: Chromium without a window, which shows what a page became.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use data_encoding::BASE64;
-use sha2::{Digest as _, Sha256};
+use anyhow::ensure;
 
 use super::Ca;
 use crate::world::Host;
@@ -28,16 +28,24 @@ const ALONE: [&str; 10] = [
 #[derive(Clone)]
 pub struct Chromium {
     host: Host,
+    home: PathBuf,
     args: Vec<String>,
 }
 
 impl Chromium {
-    /// One that trusts the authority, and goes straight to sites.
+    /// One whose user trusts the authority. It goes straight to sites.
     pub fn new(host: &Host, ca: &Ca) -> anyhow::Result<Self> {
-        let (_, pem) = x509_parser::pem::parse_x509_pem(ca.pem().as_bytes())?;
-        let key = Sha256::digest(pem.parse_x509()?.public_key().raw);
-        let trusted = format!("--ignore-certificate-errors-spki-list={}", BASE64.encode(&key));
-        Ok(Self { host: host.clone(), args: vec![trusted] })
+        let home = host.dir().join("chromium-home");
+        let trust = home.join(".pki/nssdb");
+        std::fs::create_dir_all(&trust)?;
+        let trust = format!("sql:{}", trust.display());
+        let ca = ca.path().display().to_string();
+        for args in [&["-N", "--empty-password"][..], &["-A", "-t", "C,,", "-n", "lab", "-i", &ca]]
+        {
+            let ran = host.command("certutil").args(["-d", &trust]).args(args).run()?;
+            ensure!(ran.status.success(), "certutil: {}", ran.stderr);
+        }
+        Ok(Self { host: host.clone(), home, args: Vec::new() })
     }
 
     /// The same behind a proxy.
@@ -47,7 +55,7 @@ impl Chromium {
         self
     }
 
-    /// What a page became: its elements as text. Of one that does not load, the browser's own page.
+    /// What a page became: its elements as text. Of one that does not load, nothing.
     pub fn show(&self, url: &str) -> anyhow::Result<String> {
         let profile = self.host.dir().join(format!("chromium-{}", self.host.next_launch()));
         let ran = self
@@ -57,6 +65,7 @@ impl Chromium {
             .arg(format!("--user-data-dir={}", profile.display()))
             .args(&self.args)
             .arg(url)
+            .env("HOME", &self.home)
             .within(PATIENCE)
             .run()?;
         Ok(String::from_utf8_lossy(&ran.stdout).into_owned())

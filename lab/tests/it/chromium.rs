@@ -20,8 +20,10 @@ fn text(site: &str) -> String {
 fn reads(name: &str, censor: impl Fn(&Stage) -> anyhow::Result<Box<dyn Any>>) {
     inside(|| {
         let stage = Stage::set()?;
-        let _kept = censor(&stage)?;
         let plain = Chromium::new(stage.host("home-a"), &stage.scene.ca)?;
+        let shown = plain.show(&format!("https://{LISTED}/"))?;
+        ensure!(shown.contains(&text(LISTED)), "{name}: without a censor: {shown:.600}");
+        let _kept = censor(&stage)?;
         let _reader = Reader::start(&stage, "home-a", Way::Connect, Exposure::Quiet)?;
         let behind = plain.clone().through(DOOR);
         // What may be shared and what may not: both are tunnelled for a browser that says https.
