@@ -90,8 +90,11 @@ fn line(cuts: &mut Feed<'_>) {
         }
         legs.retain(|near, (far, cut)| {
             for from_client in [true, false] {
-                let said =
-                    if from_client { client.transmit(*near, now) } else { server.transmit(*far, now) };
+                let said = if from_client {
+                    client.transmit(*near, now)
+                } else {
+                    server.transmit(*far, now)
+                };
                 let Some(said) = said else { continue };
                 *cut = cut.saturating_sub(1);
                 let part = if *cut == 1 { &said[..said.len() / 2] } else { &said[..] };

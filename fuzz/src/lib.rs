@@ -19,6 +19,7 @@ mod sealed;
 pub mod seeds;
 mod shape;
 mod veil;
+mod veil_stream;
 mod wire;
 
 pub use blob::blob_window;
@@ -32,6 +33,7 @@ pub use records::cbor_head;
 pub use sealed::sealed;
 pub use shape::shape;
 pub use veil::veil;
+pub use veil_stream::veil_stream;
 pub use wire::{answer, ask};
 
 /// A target: its name and the function that takes the input.
@@ -52,4 +54,5 @@ pub const TARGETS: &[Target] = &[
     ("sealed", sealed),
     ("shape", shape),
     ("veil", veil),
+    ("veil_stream", veil_stream),
 ];

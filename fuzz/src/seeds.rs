@@ -2,8 +2,8 @@
 //!
 //! `bounded --write-seeds` writes it to `fuzz/seeds/`, where both fuzzers read it.
 
-use busel_proto::cbor;
 use busel_proto::carrier::Frame;
+use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, TrustedRoot};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey, SnapshotKey};
@@ -15,7 +15,8 @@ use busel_proto::signed::Signed;
 use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot};
 use busel_proto::time::UnixTime;
-use busel_proto::veil::VeilSecret;
+use busel_proto::veil::hello::HelloKey;
+use busel_proto::veil::{VeilSecret, text};
 
 use crate::records::{cert, root, subkey};
 use crate::sealed::{SUBKEY, keys};
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Seed> {
         ("sealed", sealed()),
         ("shape", shapes()),
         ("veil", veiled()),
+        ("veil_stream", streamed()),
     ] {
         for (n, bytes) in inputs.into_iter().enumerate() {
             seeds.push((target, format!("{n:02}"), bytes));
@@ -203,6 +205,21 @@ fn veiled() -> Vec<Vec<u8>> {
     let packet = |first: u8, len: usize| [&[first][..], &vec![7; len - 1]].concat();
     let short = [21, 40, 998, 999, 1000, 1290, 1452].map(|len| packet(0x41, len));
     short.into_iter().chain([packet(0xc1, 1200), packet(0x41, 20)]).collect()
+}
+
+/// Hellos of the veil's, text of its kind, and what strangers say.
+fn streamed() -> Vec<Vec<u8>> {
+    let hello = |secret| {
+        let made = HelloKey::of(&VeilSecret([secret; 32])).make(
+            UnixTime(0),
+            VeilSecret([2; 32]),
+            &[7; 48],
+        );
+        made.expect("it fits").0
+    };
+    let mut text = Vec::new();
+    text::write(&[5; 60], [1, 2, 3, 4], &mut text);
+    vec![hello(8), hello(9), text, b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![7; 5000]]
 }
 
 /// What the seeds ask an injector for.

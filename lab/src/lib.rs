@@ -22,6 +22,7 @@
 
 pub mod censor;
 pub mod flow;
+pub mod healing;
 pub mod map;
 pub mod matrix;
 pub mod middlebox;

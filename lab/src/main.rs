@@ -12,16 +12,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
+use busel_lab::healing::{self, Healed, Plan, plans};
 use busel_lab::matrix::{Case, Extent, Row, json, markdown, run, techniques};
 use busel_lab::sandbox;
 
 const USAGE: &str = "\
-busel-lab [--full] [--case NAME] [--pcap DIR]
+busel-lab [--full] [--healing] [--case NAME] [--pcap DIR]
   --full       open readers too, beside quiet ones
-  --case NAME  only this technique; docs/lab-matrix.md stays as it is
+  --healing    put each technique in force while somebody reads, and lift it; docs/lab-healing.md
+  --case NAME  only this technique; docs/lab-matrix.md or docs/lab-healing.md stays as it is
   --pcap DIR   keep what passed each point, in a directory for each technique";
 /// Within a sandbox: which technique, and how much of it.
 const WITHIN: &str = "--within";
+/// The same, for self-healing.
+const HEALING: &str = "--healing";
 /// Worlds at once.
 const AT_ONCE: usize = 2;
 /// Where captures go, for the worlds.
@@ -30,6 +34,7 @@ const PCAP: &str = "BUSEL_LAB_PCAP";
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [WITHIN, name, HEALING] => heal_within(name).map(|()| true),
         [WITHIN, name, full] => within(name, full == "full").map(|()| true),
         _ => Order::read(&args).and_then(|order| order.carry_out()),
     };
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
 #[derive(Default)]
 struct Order {
     full: bool,
+    healing: bool,
     case: Option<String>,
     pcap: Option<PathBuf>,
 }
@@ -59,6 +65,7 @@ impl Order {
             let mut value = || args.next().cloned().context(USAGE);
             match arg.as_str() {
                 "--full" => order.full = true,
+                HEALING => order.healing = true,
                 "--case" => order.case = Some(value()?),
                 "--pcap" => order.pcap = Some(value()?.into()),
                 _ => bail!(USAGE),
@@ -69,6 +76,9 @@ impl Order {
 
     /// Measures and writes; says whether all was as expected.
     fn carry_out(&self) -> anyhow::Result<bool> {
+        if self.healing {
+            return self.heal();
+        }
         let began = Instant::now();
         let wanted = |case: &&Case| self.case.as_deref().is_none_or(|name| name == case.name());
         let all = techniques();
@@ -76,7 +86,8 @@ impl Order {
         ensure!(!chosen.is_empty(), "there is no such technique; there are:\n{}", names(&all));
         let names: Vec<&str> = chosen.into_iter().map(Case::name).collect();
         let (mut rows, mut wrong) = (Vec::new(), Vec::new());
-        for (name, measured) in names.iter().zip(self.measure_all(&names)) {
+        let measured = measure_all(&names, |name| self.measure(name));
+        for (name, measured) in names.iter().zip(measured) {
             match measured {
                 Ok(measured) => rows.extend(measured),
                 Err(error) => wrong.push(format!("{name}: {error:#}")),
@@ -94,23 +105,29 @@ impl Order {
         Ok(wrong.is_empty())
     }
 
-    /// Measures some at once, since most of it is waiting; the order of the rows does not tell.
-    fn measure_all(&self, names: &[&str]) -> Vec<anyhow::Result<Vec<Row>>> {
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-        let work = || {
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(name) = names.get(at) else { return };
-                let measured = self.measure(name);
-                done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, measured);
+    /// The same for self-healing.
+    fn heal(&self) -> anyhow::Result<bool> {
+        let wanted = |name: &String| self.case.as_ref().is_none_or(|case| case == name);
+        let names: Vec<String> = plans().iter().map(Plan::name).filter(wanted).collect();
+        ensure!(!names.is_empty(), "there is no such technique");
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut all: Vec<Healed> = Vec::new();
+        let mut wrong = Vec::new();
+        for (name, healed) in names.iter().zip(measure_all(&names, heal)) {
+            match healed {
+                Ok(healed) => all.push(healed),
+                Err(error) => wrong.push(format!("{name}: {error:#}")),
             }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..AT_ONCE {
-                scope.spawn(work);
-            }
-        });
-        done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+        }
+        let unhealed = |one: &Healed| Some(format!("{}: {}", one.technique, one.wrong.as_ref()?));
+        wrong.extend(all.iter().filter_map(unhealed));
+        if self.case.is_none() {
+            write(Path::new("docs/lab-healing.md"), &healing::markdown(&all))?;
+        }
+        for surprise in &wrong {
+            say(&format!("!! {surprise}"));
+        }
+        Ok(wrong.is_empty())
     }
 
     fn measure(&self, name: &str) -> anyhow::Result<Vec<Row>> {
@@ -123,6 +140,49 @@ impl Order {
         ensure!(out.status.success(), "it could not be measured ({})", out.status);
         Ok(serde_json::from_slice(&out.stdout)?)
     }
+}
+
+/// Measures some at once, since most of it is waiting; the order of the rows does not tell.
+fn measure_all<T: Send>(
+    names: &[&str],
+    measure: impl Fn(&str) -> anyhow::Result<T> + Sync,
+) -> Vec<anyhow::Result<T>> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(name) = names.get(at) else { return };
+            let measured = measure(name);
+            done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, measured);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(work);
+        }
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// Measures one plan in a process of its own.
+fn heal(name: &str) -> anyhow::Result<Healed> {
+    let mut command = Command::new(std::env::current_exe().context("our own program")?);
+    command.args([WITHIN, name, HEALING]);
+    let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    ensure!(out.status.success(), "it could not be measured ({})", out.status);
+    Ok(serde_json::from_slice(&out.stdout)?)
+}
+
+/// Runs in a process of its own, which becomes the first one of its sandbox.
+fn heal_within(name: &str) -> anyhow::Result<()> {
+    sandbox::inside_wholly(|| {
+        let all = plans();
+        let plan = all.iter().find(|plan| plan.name() == name).context("no such technique")?;
+        let healed = plan.run()?;
+        say(&format!("{name}: {healed:?}"));
+        serde_json::to_writer(std::io::stdout().lock(), &healed)?;
+        Ok(())
+    })
 }
 
 /// Runs in a process of its own, which becomes the first one of its sandbox.

@@ -35,7 +35,7 @@ pub use doh::Doh;
 pub use forger::Forger;
 pub use network::{LISTED, Network, UNLISTED, VEIL, reaching};
 pub use nginx::Nginx;
-pub use page::{PAGES, body};
+pub use page::{PAGES, body, numbered};
 pub use prober::{Answer, End, Probe, Prober, Report};
 pub use quic::{Quic, QuicClient};
 pub use reader::{DOOR, Exposure, Reader, Visit, Way};

@@ -145,7 +145,7 @@ pub(crate) struct NodeFlags {
     /// Reach no node by a relay
     #[arg(long)]
     pub(crate) no_relay: bool,
-    /// Reach no node over UDP
+    /// Reach no node behind the veil, neither over UDP nor TCP
     #[arg(long, conflicts_with = "veil_addr")]
     pub(crate) no_veil: bool,
     /// Look for other open nodes in BitTorrent's public DHT, where anyone sees that; not for quiet nodes

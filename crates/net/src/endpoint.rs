@@ -55,6 +55,11 @@ const PATH_SILENT: Duration = Duration::from_secs(7);
 /// so long a connection is tried beside it, then after four times as long, so many times.
 const LIFT_AFTER: Duration = Duration::from_secs(2);
 const LIFTS: u32 = 4;
+/// One that stays with a relay all the same, or went back to it, looks for a better way when it is used:
+/// after the first of these, then after twice as long, up to the second.
+const REVIEW: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// How long the endpoint may take to forget what it knew of a node that it is not connected to.
+const FORGET: Duration = Duration::from_millis(50);
 /// How long the first connection may take to follow the one beside it.
 const FOLLOW: Duration = Duration::from_secs(2);
 /// Says why a connection was closed: no place for it.
@@ -104,7 +109,10 @@ pub struct Connection {
     ours: bool,
     /// Whether it is one with a neighbour in the LAN.
     near: bool,
+    wires: Arc<[Arc<dyn Wire>]>,
     streams: Arc<Mutex<Streams>>,
+    /// When to look for a better way next, and how often that was done.
+    review: Arc<Mutex<(Instant, u32)>>,
 }
 
 /// What is under way on a connection.
@@ -164,9 +172,15 @@ impl Drop for UnderWay {
 }
 
 impl Connection {
-    fn new(inner: iroh::endpoint::Connection, ours: bool, near: bool) -> Self {
-        let streams = Streams { open: 0, since: Instant::now() };
-        Self { inner, ours, near, streams: Arc::new(Mutex::new(streams)) }
+    fn new(
+        inner: iroh::endpoint::Connection,
+        ours: bool,
+        near: bool,
+        wires: &Arc<[Arc<dyn Wire>]>,
+    ) -> Self {
+        let streams = Arc::new(Mutex::new(Streams { open: 0, since: Instant::now() }));
+        let review = Arc::new(Mutex::new((Instant::now() + REVIEW.0, 1)));
+        Self { inner, ours, near, wires: wires.clone(), streams, review }
     }
 
     /// Since when it has had no stream; `None` while one is under way, either side's.
@@ -227,25 +241,40 @@ impl Connection {
         }
     }
 
+    /// Whether a better way is to be looked for now: it has stayed with a relay for long.
+    fn is_due_for_review(&self) -> bool {
+        let mut review = lock(&self.review);
+        let due = review.0 <= Instant::now() && self.wire() == RELAY;
+        if due {
+            let wait = REVIEW.0.saturating_mul(1 << review.1.min(16)).min(REVIEW.1);
+            *review = (Instant::now() + wait, review.1 + 1);
+        }
+        due
+    }
+
+    /// Whether it was decided that a relay carries it, so that no new connection would look elsewhere.
+    fn is_kept_to_its_relay(&self) -> bool {
+        self.inner.paths().iter().any(|path| path.is_selected() && path.remote_addr().is_relay())
+    }
+
     /// The wire that carries it now.
     pub fn wire(&self) -> &'static str {
         let paths = self.inner.paths();
         let used = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next());
-        used.map_or("none", |path| wire_of(path.remote_addr()))
+        used.map_or("none", |path| self.wire_of(path.remote_addr()))
+    }
+
+    fn wire_of(&self, addr: &TransportAddr) -> &'static str {
+        match addr {
+            TransportAddr::Relay(_) => RELAY,
+            TransportAddr::Custom(addr) if is_lan(addr) => "lan",
+            _ => self.wires.iter().find_map(|wire| wire.carries(addr)).unwrap_or("plain"),
+        }
     }
 }
 
 /// The name of the wire that is left if there is another.
 const RELAY: &str = "relay";
-
-fn wire_of(addr: &TransportAddr) -> &'static str {
-    match addr {
-        TransportAddr::Relay(_) => RELAY,
-        TransportAddr::Custom(addr) if is_lan(addr) => "lan",
-        TransportAddr::Custom(_) => "veil",
-        _ => "plain",
-    }
-}
 
 /// A node's presence in the network. Cheap to clone; [`Endpoint::close`] ends it.
 #[derive(Debug, Clone)]
@@ -254,7 +283,7 @@ pub struct Endpoint(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     endpoint: iroh::Endpoint,
-    wires: Vec<Arc<dyn Wire>>,
+    wires: Arc<[Arc<dyn Wire>]>,
     finders: Vec<Arc<dyn Finder>>,
     /// Those that came after the start.
     late: Mutex<Vec<Arc<dyn Finder>>>,
@@ -290,7 +319,7 @@ impl Endpoint {
         let (queue, incoming) = mpsc::channel(ACCEPT_QUEUE);
         let inner = Arc::new(Inner {
             endpoint,
-            wires,
+            wires: wires.into(),
             finders,
             late: Mutex::default(),
             near: OnceLock::new(),
@@ -422,7 +451,7 @@ impl Endpoint {
     /// Makes a relay usable. Only relays of invites come here: a relay that a peer merely names
     /// would learn this node's address.
     pub async fn add_relay(&self, relay: &RelayTicket) {
-        for wire in &self.0.wires {
+        for wire in self.0.wires.iter() {
             if let Some(url) = wire.learn(relay) {
                 let config = Arc::new(RelayConfig::new(url.clone(), None));
                 self.0.endpoint.insert_relay(url, config).await;
@@ -434,7 +463,7 @@ impl Endpoint {
     /// connections look for their new way.
     pub async fn moved(&self) {
         lock(&self.0.failures).clear();
-        for wire in &self.0.wires {
+        for wire in self.0.wires.iter() {
             wire.moved();
         }
         self.0.endpoint.network_change().await;
@@ -484,7 +513,9 @@ impl Endpoint {
     pub async fn open(&self, peer: &PeerId) -> Result<Stream, OpenError> {
         let slot = self.0.slot(*peer);
         let mut held = slot.lock().await;
-        if let Some(connection) = held.as_ref().filter(|c| c.is_open()).cloned() {
+        if let Some(connection) = held.as_ref().filter(|c| c.is_open()).cloned()
+            && !self.0.leaves(peer, &connection).await
+        {
             drop(held);
             if let Ok(stream) = connection.open().await {
                 return Ok(stream);
@@ -513,6 +544,9 @@ impl Endpoint {
         self.0.endpoint.close().await;
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        for wire in self.0.wires.iter() {
+            wire.close().await;
+        }
     }
 
     async fn connect(&self, peer: &PeerId) -> Result<Connection, OpenError> {
@@ -524,7 +558,7 @@ impl Endpoint {
         let elsewhere = addr.addrs.iter().any(|addr| !addr.is_relay());
         let connecting = endpoint.connect(addr.clone(), ALPN);
         let result = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
-            Ok(Ok(inner)) => Ok(Connection::new(inner, true, contact.is_none())),
+            Ok(Ok(inner)) => Ok(Connection::new(inner, true, contact.is_none(), &self.0.wires)),
             Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
             Err(_) => Err(OpenError::Unreachable("no answer in time".into())),
         };
@@ -561,6 +595,27 @@ impl Inner {
         Some((self.endpoint.clone(), EndpointAddr::from_parts(id, addrs)))
     }
 
+    /// Looks for a better way for a connection that has stayed with a relay for long, now that it is used.
+    /// Says whether it was closed, so that a new one finds that way.
+    async fn leaves(self: &Arc<Self>, peer: &PeerId, connection: &Connection) -> bool {
+        let contact = lock(&self.contacts).get(peer).map(|(contact, _)| contact.clone());
+        let addr = contact.and_then(|contact| self.way(peer, Some(&contact))).map(|(_, addr)| addr);
+        let addr = addr.filter(|addr| addr.addrs.iter().any(|addr| !addr.is_relay()));
+        let Some(addr) = addr.filter(|_| connection.is_due_for_review()) else { return false };
+        if !connection.is_kept_to_its_relay() {
+            let (this, connection) = (self.clone(), connection.clone());
+            self.tasks.spawn(async move { this.look_beside(&connection, &addr).await });
+            return false;
+        }
+        if connection.idle_since().is_none() {
+            return false;
+        }
+        connection.inner.close(0u8.into(), b"");
+        connection.inner.closed().await;
+        tokio::time::sleep(FORGET).await;
+        true
+    }
+
     /// Has a connection leave its relay: what one connection to a node finds, iroh lets all others to
     /// it use. No stream is lost by that.
     async fn lift(&self, connection: &Connection, addr: &EndpointAddr) {
@@ -571,19 +626,23 @@ impl Inner {
                 _ = connection.inner.closed() => return,
                 () = tokio::time::sleep(wait) => wait *= 4,
             }
-            let beside =
-                tokio::time::timeout(CONNECT_LIMIT, self.endpoint.connect(addr.clone(), ALPN));
-            let beside = tokio::select! {
-                () = self.stop.cancelled() => return,
-                beside = beside => beside,
-            };
-            let Ok(Ok(beside)) = beside else { continue };
-            let _ = tokio::time::timeout(FOLLOW, connection.leaves_its_relay()).await;
-            beside.close(0u8.into(), b"");
-            if connection.wire() != RELAY {
+            if self.look_beside(connection, addr).await {
                 return;
             }
         }
+    }
+
+    /// Connects once more beside a connection; whether that left its relay by it.
+    async fn look_beside(&self, connection: &Connection, addr: &EndpointAddr) -> bool {
+        let beside = tokio::time::timeout(CONNECT_LIMIT, self.endpoint.connect(addr.clone(), ALPN));
+        let beside = tokio::select! {
+            () = self.stop.cancelled() => return false,
+            beside = beside => beside,
+        };
+        let Ok(Ok(beside)) = beside else { return false };
+        let _ = tokio::time::timeout(FOLLOW, connection.leaves_its_relay()).await;
+        beside.close(0u8.into(), b"");
+        connection.wire() != RELAY
     }
 
     fn slot(&self, peer: PeerId) -> Slot {
@@ -639,10 +698,11 @@ impl Inner {
             self.tasks.spawn(async move {
                 let shaken = tokio::select! {
                     () = stop.cancelled() => None,
-                    shaken = shake_hands(incoming, near) => shaken,
+                    shaken = shake_hands(incoming) => shaken,
                 };
                 lock(&this.handshakes).end(number);
-                if let Some(connection) = shaken {
+                if let Some(inner) = shaken {
+                    let connection = Connection::new(inner, false, near, &this.wires);
                     this.hand_over(connection).await;
                 }
             });
@@ -673,9 +733,9 @@ pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
         .net_report_config(report)
 }
 
-async fn shake_hands(incoming: iroh::endpoint::Incoming, near: bool) -> Option<Connection> {
+async fn shake_hands(incoming: iroh::endpoint::Incoming) -> Option<iroh::endpoint::Connection> {
     match tokio::time::timeout(CONNECT_LIMIT, incoming).await {
-        Ok(Ok(inner)) => return Some(Connection::new(inner, false, near)),
+        Ok(Ok(connection)) => return Some(connection),
         Ok(Err(error)) => debug!(%error, "a handshake failed"),
         Err(_) => debug!("a handshake took too long"),
     }

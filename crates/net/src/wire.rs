@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 
 use busel_proto::id::PeerId;
 use busel_proto::invite::{RelayTicket, VeilTicket};
+use futures_util::future::BoxFuture;
 use iroh::{RelayUrl, TransportAddr};
 
 /// A node and where it may be reached.
@@ -50,6 +51,17 @@ pub trait Wire: std::fmt::Debug + Send + Sync {
 
     /// The device is on another network: what was connected on the last one is given up.
     fn moved(&self) {}
+
+    /// What carries to an address now, by its name in reports, if that is an address of this wire.
+    fn carries(&self, addr: &TransportAddr) -> Option<&'static str> {
+        let _ = addr;
+        None
+    }
+
+    /// Ends what it does by itself, and waits for that.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 
     /// The relay that a URL stands for.
     fn relay(&self, url: &RelayUrl) -> Option<RelayTicket> {

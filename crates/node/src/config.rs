@@ -58,9 +58,10 @@ pub struct Config {
     pub lan_dial: Option<bool>,
     /// Whether nodes are reached by relays.
     pub relay: bool,
-    /// Whether nodes whose invite names a veil address are tried there, too, over UDP.
+    /// Whether nodes whose invite names a veil address are tried there, too, over UDP, or
+    /// over TCP where no UDP passes.
     pub veil: bool,
-    /// Listen for the veil wire here (UDP).
+    /// Listen for the veil wire here (UDP and TCP).
     pub veil_addr: Option<SocketAddr>,
     /// Where others reach that: what invites say; the listening address if not given.
     pub veil_public: Vec<SocketAddr>,

@@ -31,6 +31,11 @@ const GOOD_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 const BROKEN: f64 = 0.5;
 /// Failures weigh no more than this, however many they are.
 const MOST_WEIGHT: f64 = 8.0;
+/// Those of one moment, as when all parts of a page are loaded at once, count as one.
+const MOMENT: Duration = Duration::from_secs(2);
+/// A broken route is tried again by a reader's own load after this, then after twice as long each
+/// time it fails, until its weight is forgotten; and up to a quarter later, as it falls out.
+const AGAIN: Duration = Duration::from_secs(20);
 /// Hedging is never faster than this: below it, two tries cost more than the wait.
 const LEAST_WAIT: Duration = Duration::from_millis(30);
 /// … and never slower.
@@ -116,8 +121,8 @@ impl Memory {
             .map(|(given, route)| {
                 let broken = self.is_broken(site, *route, now);
                 let expected = self.expected(site, *route, 50, now);
-                // Copies nearby are asked before the open web only if that was quicker by far.
-                (broken, bucket(expected), given, *route)
+                // Others are troubled before the open web only if that was quicker by far.
+                (broken, bucket(expected) + burden(*route), given, *route)
             })
             .collect();
         ranked.sort_unstable();
@@ -133,9 +138,11 @@ impl Memory {
             .collect()
     }
 
-    /// Whether `route` failed for `site` so lately that it is not worth waiting for.
+    /// Whether `route` failed for `site` so lately that it is not worth waiting for. Now and then a load
+    /// is worth the wait: a block that was lifted is found out by that.
     pub fn is_broken(&self, site: &HostName, route: Route, now: Tick) -> bool {
-        self.of(site).is_some_and(|e| e.ways[route as usize].weight(now) >= BROKEN)
+        let ways = self.of(site).map(|entry| &entry.ways[route as usize]);
+        ways.is_some_and(|ways| ways.weight(now) >= BROKEN && now < ways.again_at())
     }
 
     /// Within what time `percent` of the heads come: by what is known of `route` for `site`, and the
@@ -208,8 +215,18 @@ impl Ways {
     }
 
     fn failed(&mut self, now: Tick) {
-        self.failures = (self.weight(now) + 1.0).min(MOST_WEIGHT);
+        if self.failures < BROKEN || now - self.failed_at > MOMENT {
+            self.failures = (self.weight(now) + 1.0).min(MOST_WEIGHT);
+        }
         self.failed_at = now;
+    }
+
+    /// When one that failed is tried again.
+    fn again_at(&self) -> Tick {
+        let wait = AGAIN.mul_f64((self.failures - 1.0).max(0.0).exp2());
+        // The last digits of a moment in microseconds are as good as chance.
+        let late = u8::try_from(self.failed_at.0 % 256).unwrap_or_default();
+        self.failed_at + wait + wait.mul_f32(f32::from(late) / 1024.0)
     }
 
     fn weight(&self, now: Tick) -> f64 {
@@ -231,6 +248,15 @@ fn prior(route: Route) -> Duration {
         Route::Injector => 900,
         Route::Tunnel => 900,
     })
+}
+
+/// How much quicker than the site itself a way must be that costs others something, in doublings.
+fn burden(route: Route) -> u32 {
+    match route {
+        Route::Local | Route::Direct => 0,
+        Route::Swarm => 1,
+        Route::Injector | Route::Tunnel => 2,
+    }
 }
 
 /// Expected times in steps of doubling, so that a few milliseconds do not flip the order.
@@ -266,6 +292,32 @@ mod tests {
         assert_eq!(plan[2], Step { route: Route::Direct, patience: Duration::ZERO });
         let other = HostName::parse("other.example").unwrap();
         assert_eq!(memory.plan(&other, &WEB, Tick(0))[0].route, Route::Direct);
+    }
+
+    #[test]
+    fn a_block_is_tested_by_a_load_ever_more_seldom_and_so_is_found_to_be_lifted() {
+        let mut memory = Memory::default();
+        let direct_first = |memory: &Memory, now| order(memory, now)[0] == Route::Direct;
+        let mut tests = Vec::new();
+        memory.failed(&site(), Route::Direct, &Failure::Reset, Tick(0));
+        for second in 1..1000 {
+            let now = Tick(0) + MS(second * 1000);
+            if direct_first(&memory, now) {
+                tests.push(second);
+                // All parts of a page find out at once.
+                for part in 0..30 {
+                    memory.failed(&site(), Route::Direct, &Failure::Reset, now + MS(part));
+                }
+            }
+        }
+        assert!((4..10).contains(&tests.len()), "{tests:?}");
+        let pauses: Vec<_> = tests.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(tests[0] <= 25 && pauses.iter().all(|pause| *pause >= 30), "{tests:?}");
+        assert!(pauses.last() > pauses.first(), "{tests:?}");
+        let now = Tick(0) + MS(1_200_000);
+        memory.worked(&site(), Route::Injector, MS(230), now);
+        memory.worked(&site(), Route::Direct, MS(260), now);
+        assert!(direct_first(&memory, now), "others are left alone again");
     }
 
     #[test]

@@ -10,11 +10,22 @@
 //! * [`nonces`]: which sealed datagrams were seen before.
 //! * [`sessions`]: who is at which address, and in which form to speak to it.
 //!
+//! Where no UDP comes through, the same datagrams go in a stream over TCP, whose first bytes are text:
+//!
+//! * [`lines`]: when to take the one, and when the other.
+//! * [`hello`], [`text`]: what a stream begins with; [`record`]: what follows.
+//! * [`doorstep`]: who is let in, and what everybody else notices.
+//!
 //! Sockets, clocks and random numbers are `busel-net`'s.
 
+pub mod doorstep;
 pub mod frame;
+pub mod hello;
+pub mod lines;
 pub mod nonces;
+pub mod record;
 pub mod sessions;
+pub mod text;
 
 use minicbor::{Decode, Encode};
 

@@ -26,7 +26,9 @@ use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot, Wanted};
 use busel_proto::time::{Tick, UnixTime};
 use busel_proto::veil::VeilSecret;
+use busel_proto::veil::doorstep::{Doorstep, Seen};
 use busel_proto::veil::frame::{Key, MASK_RANDOM, Said};
+use busel_proto::veil::hello::{HelloKey, Keys, SALT};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
@@ -234,6 +236,25 @@ fn veiled() -> [(&'static str, Vec<u8>); 3] {
     [("veil_sealed", sealed), ("veil_padded", padded), ("veil_whole", masked)]
 }
 
+/// What a client says first on a stream, and what seals the rest.
+fn veil_hello() -> (Vec<u8>, Keys) {
+    let random = VEIL_RANDOM.first_chunk().expect("it is longer");
+    HelloKey::of(&VEIL_SECRET)
+        .make(UnixTime(NOT_BEFORE), VEIL_BACK, random)
+        .expect("nothing is too long")
+}
+
+/// The first record of each direction, with a packet in it.
+fn veil_records() -> [(&'static str, Vec<u8>); 2] {
+    let (_, keys) = veil_hello();
+    let (mut up, mut down) = (Vec::new(), VEIL_RANDOM[..SALT].to_vec());
+    let random = [VEIL_RANDOM[0]; 2];
+    keys.up_writer().seal(&[packet(40)], random, &mut up);
+    let salt = VEIL_RANDOM.first_chunk().expect("it is longer");
+    keys.down_writer(salt).seal(&[packet(40)], random, &mut down);
+    [("veil_up", up), ("veil_down", down)]
+}
+
 fn frames() -> [(&'static str, Frame); 7] {
     let bytes = (&b"hello"[..]).into();
     [
@@ -295,9 +316,10 @@ fn build() -> Vectors {
         put(name, &answer.to_frame());
     }
 
-    for (name, datagram) in veiled() {
+    for (name, datagram) in veiled().into_iter().chain(veil_records()) {
         put(name, &datagram);
     }
+    put("veil_hello", &veil_hello().0);
     for (name, frame) in frames() {
         let mut bytes = Vec::new();
         frame.put(&mut bytes);
@@ -468,6 +490,24 @@ fn veiled_datagrams_of_the_file_open() {
         assert_eq!(key.unmask(&mut datagram), Some(packet.len()), "{name}");
         assert_eq!(datagram[..packet.len()], packet, "{name}");
     }
+}
+
+#[test]
+fn the_veiled_stream_of_the_file_opens() {
+    let file = Bytes(read());
+    let (hello, up) = (file.get("veil_hello"), file.get("veil_up"));
+    let said = [hello, up].concat();
+    let seen = Doorstep::default().hear(&said, &HelloKey::of(&VEIL_SECRET));
+    let Seen::Guest(hello, rest) = seen else { panic!("it is one of ours: {seen:?}") };
+    assert_eq!((hello.at, hello.nonce), (UnixTime(NOT_BEFORE), [VEIL_RANDOM[0]; 16]));
+    let mut reader = hello.keys.up_reader();
+    reader.take(&rest);
+    assert_eq!(reader.record().unwrap(), Some(vec![packet(40)]));
+    let down = file.get("veil_down");
+    let (salt, rest) = down.split_first_chunk().unwrap();
+    let mut reader = hello.keys.down_reader(salt);
+    reader.take(rest);
+    assert_eq!(reader.record().unwrap(), Some(vec![packet(40)]));
 }
 
 #[test]

@@ -53,11 +53,14 @@ pub fn techniques() -> Vec<Case> {
         Case::harmless("quic_sni", |s| s.at(Border).only(QuicSni::new(sites(), MINUTE))),
         Case::harmless("udp_off", |s| {
             s.at(IspA).only(UdpOff::new().but_dns_of([s.host("dns-a").v4()]));
-        })
-        .blocking(&[Veil]),
-        Case::harmless("unknown_udp_off", |s| s.at(Border).only(UnknownUdpOff::new()))
-            .blocking(&[Veil]),
+        }),
+        Case::harmless("unknown_udp_off", |s| s.at(Border).only(UnknownUdpOff::new())),
         Case::harmless("fully_encrypted", |s| s.at(Border).only(FullyEncrypted::new(MINUTE))),
+        // With no UDP either, the veil over TCP has to have a face.
+        Case::harmless("fully_encrypted_no_udp", |s| {
+            s.at(IspA).only(UdpOff::new().but_dns_of([s.host("dns-a").v4()]));
+            s.at(Border).only(FullyEncrypted::new(MINUTE));
+        }),
         Case::harmless("protocol_whitelist", |s| {
             s.at(Border).only(ProtocolWhitelist::new(MINUTE).strict());
         })

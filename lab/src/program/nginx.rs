@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use super::{Ca, PAGES, body};
+use super::page::pages;
+use super::{Ca, body};
 use crate::world::{Host, Running};
 
 /// How long it may take to start, on a machine that is busy with other worlds.
@@ -66,9 +67,9 @@ impl Nginx {
 
 fn write_pages(dir: &Path, site: &str) -> anyhow::Result<()> {
     fs::create_dir_all(dir)?;
-    for (path, _) in PAGES {
+    for (path, _) in pages() {
         let file = if path == "/" { "index" } else { &path[1..] };
-        fs::write(dir.join(file), body(site, path).expect("one of the pages"))?;
+        fs::write(dir.join(file), body(site, &path).expect("one of the pages"))?;
     }
     Ok(())
 }

@@ -8,15 +8,29 @@ use rand_chacha::ChaCha8Rng;
 pub const PAGES: [(&str, usize); 4] =
     [("/", 4 << 10), ("/article", 60 << 10), ("/long", 1 << 20), ("/film", 2 << 20)];
 
+/// Besides there are so many numbered pages, for who reads on and on, of this length.
+const NUMBERED: (usize, usize) = (128, 8 << 10);
+
+/// The path of a numbered page.
+pub fn numbered(number: usize) -> String {
+    format!("/page-{}", number % NUMBERED.0)
+}
+
+/// All pages of each site, with their lengths.
+pub(super) fn pages() -> impl Iterator<Item = (String, usize)> {
+    let named = PAGES.iter().map(|(path, len)| ((*path).to_owned(), *len));
+    named.chain((0..NUMBERED.0).map(|number| (numbered(number), NUMBERED.1)))
+}
+
 /// What a site has at a path. Nothing if it has no such page.
 pub fn body(site: &str, path: &str) -> Option<Vec<u8>> {
-    let (_, len) = PAGES.iter().find(|(known, _)| *known == path)?;
+    let (_, len) = pages().find(|(known, _)| known == path)?;
     let title = format!("<!doctype html><title>{site}{path}</title>\n");
     let mut seed = [0; 32];
     for (at, byte) in site.bytes().chain(path.bytes()).enumerate() {
         seed[at % 32] ^= byte.rotate_left(u32::try_from(at / 32).unwrap_or_default());
     }
-    let mut text = vec![0; *len];
+    let mut text = vec![0; len];
     ChaCha8Rng::from_seed(seed).fill_bytes(&mut text);
     for byte in &mut text {
         // 64 characters that any program shows: from @ to DEL, without DEL.

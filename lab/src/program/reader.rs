@@ -43,8 +43,10 @@ pub enum Way {
     Injector,
     /// The same, for a page that may not be shared.
     Tunnel,
-    /// Nothing but the injector, over UDP behind the veil.
+    /// Nothing but the injector, behind the veil, over UDP or TCP.
     Veil,
+    /// Nothing but the injector, by whatever wire; no way of the matrix.
+    Wires,
 }
 
 impl Exposure {
@@ -58,7 +60,7 @@ impl Exposure {
 }
 
 impl Way {
-    /// All, in the order in which they are tried: the last one has no injector.
+    /// Those of the matrix, in the order in which they are tried: the last one has no injector.
     pub const ALL: [Self; 7] = [
         Self::Any,
         Self::Veil,
@@ -79,6 +81,7 @@ impl Way {
             Self::Injector => "injector",
             Self::Tunnel => "tunnel",
             Self::Veil => "veil",
+            Self::Wires => "wires",
         }
     }
 
@@ -98,6 +101,7 @@ impl Way {
             Self::Direct => words(&["--site", LISTED]),
             Self::Swarm | Self::Injector | Self::Tunnel => words(&["--no-direct", "--no-veil"]),
             Self::Veil => words(&["--no-direct", "--no-relay"]),
+            Self::Wires => words(&["--no-direct"]),
         }
     }
 }

@@ -28,6 +28,7 @@ mod iran_2026;
 mod lan;
 mod lan_only;
 mod midflight;
+mod moved_bridge;
 mod national_cut;
 mod power_loss;
 mod protocol_whitelist;
@@ -45,6 +46,7 @@ mod throttle;
 mod tls_fingerprint;
 mod udp_off;
 mod unknown_udp_off;
+mod veil_tcp;
 mod watcher;
 mod world;
 

@@ -6,28 +6,46 @@
 //!
 //! A node that listens has a veil secret, which its invite names. One that does not has a port by
 //! chance and only dials; whoever sends to that port without having been dialled gets no answer.
+//!
+//! Where UDP does not come through, the same datagrams go in a stream over TCP ([`streams`]), to the
+//! same address and port ([`door`]); which of the two is `busel_proto::veil::lines`' to say.
 
+mod door;
 mod sender;
 mod socket;
+mod streams;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use busel_proto::time::{Tick, UnixTime};
 use busel_proto::veil::VeilSecret;
+use busel_proto::veil::hello::Hello;
+use busel_proto::veil::lines::{By, Line, Step};
+use busel_proto::veil::nonces::Nonces;
 use busel_proto::veil::sessions::{Now, Sessions};
+use futures_util::future::BoxFuture;
 use iroh::TransportAddr;
 use iroh::endpoint::transports::{CustomEndpoint, CustomTransport};
 use iroh_base::CustomAddr;
 
 use super::{Contact, Wire, WireError};
 use socket::Socket;
+use streams::Streams;
 
-/// Marks addresses of this wire inside the endpoint; never on a line.
+/// Marks addresses of this wire inside the endpoint; never on a line. The second one's are those from
+/// which streams were made to us.
 const ID: u64 = 0x6275_7365_6c76;
+const GUEST: u64 = ID + 1;
+/// Its names in reports.
+const NAME: &str = "veil";
+const BY_TCP: &str = "veil-tcp";
+/// Addresses of others that are known, as many as there are sessions.
+const MOST: usize = 4096;
 
-/// Obfuscated UDP.
+/// Obfuscated UDP, and TCP where that is blocked.
 #[derive(Debug)]
 pub struct Veil {
     shared: Arc<Shared>,
@@ -44,9 +62,14 @@ pub struct Listen {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     bound: OnceLock<SocketAddr>,
     sessions: Mutex<Sessions>,
+    /// To whom we dial, and by what.
+    lines: Mutex<BTreeMap<SocketAddr, (VeilSecret, Line)>>,
+    streams: Streams,
+    /// Hellos that were taken.
+    hellos: Mutex<Nonces>,
     started: Instant,
 }
 
@@ -57,9 +80,12 @@ impl Veil {
         let sessions = Sessions::new(secret, rand::random(), wall());
         Self {
             shared: Arc::new(Shared {
-                listen: listen.map(|listen| listen.addr),
+                listen,
                 bound: OnceLock::new(),
                 sessions: Mutex::new(sessions),
+                lines: Mutex::default(),
+                streams: Streams::new(),
+                hellos: Mutex::new(Nonces::new(wall())),
                 started: Instant::now(),
             }),
         }
@@ -73,7 +99,7 @@ impl Veil {
 
 impl Wire for Veil {
     fn name(&self) -> &'static str {
-        "veil"
+        NAME
     }
 
     fn set_up(
@@ -85,21 +111,80 @@ impl Wire for Veil {
 
     fn addresses(&self, contact: &Contact) -> Vec<TransportAddr> {
         let Some(ticket) = &contact.veil else { return Vec::new() };
-        let mut sessions = self.shared.sessions();
         ticket
             .addrs()
             .map(|addr| {
                 let addr = canonical(addr);
-                sessions.learn(addr, &ticket.secret);
+                self.shared.learn(addr, &ticket.secret);
                 TransportAddr::Custom(inner_addr(addr))
             })
             .collect()
+    }
+
+    fn moved(&self) {
+        lock(&self.shared.lines).values_mut().for_each(|(_, line)| line.moved());
+    }
+
+    fn carries(&self, addr: &TransportAddr) -> Option<&'static str> {
+        let TransportAddr::Custom(addr) = addr else { return None };
+        let by = match Place::of(addr)? {
+            Place::Guest => By::Tcp,
+            Place::Node(addr) => {
+                lock(&self.shared.lines).get(&addr).map_or(By::Udp, |(_, line)| line.by())
+            }
+        };
+        Some(if by == By::Tcp { BY_TCP } else { NAME })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        let streams = &self.shared.streams;
+        streams.stop.cancel();
+        streams.tasks.close();
+        Box::pin(streams.tasks.wait())
+    }
+}
+
+impl Drop for Veil {
+    fn drop(&mut self) {
+        self.shared.streams.stop.cancel();
     }
 }
 
 impl Shared {
     pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sessions)
+    }
+
+    fn learn(&self, addr: SocketAddr, secret: &VeilSecret) {
+        self.sessions().learn(addr, secret);
+        let mut lines = lock(&self.lines);
+        if lines.len() < MOST || lines.contains_key(&addr) {
+            lines.entry(addr).or_insert((*secret, Line::default())).0 = *secret;
+        }
+    }
+
+    /// How something goes to `addr` now; a stream is dialled if that is due.
+    fn step(self: &Arc<Self>, addr: SocketAddr, heard: Option<Tick>, now: Now) -> Step {
+        let mut lines = lock(&self.lines);
+        let Some((secret, line)) = lines.get_mut(&addr) else { return Step::PLAIN };
+        let step = line.send(heard, now.tick, rand::random());
+        if step.dial {
+            streams::dial(self, addr, *secret);
+        }
+        step
+    }
+
+    /// Tells the line to `addr` of something.
+    fn line(&self, addr: &SocketAddr, told: impl FnOnce(&mut Line, Option<Tick>, Tick)) {
+        let (heard, now) = (self.sessions().heard(addr), self.now());
+        if let Some((_, line)) = lock(&self.lines).get_mut(addr) {
+            told(line, heard, now.tick);
+        }
+    }
+
+    /// Whether a hello is of now and was not seen before.
+    fn is_new(&self, hello: &Hello) -> bool {
+        lock(&self.hellos).take(hello.nonce, hello.at, wall())
     }
 
     pub(super) fn now(&self) -> Now {
@@ -128,8 +213,39 @@ pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an address of the endpoint's means to this wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A node's veil address, or the address of one that opened a session with us.
+    Node(SocketAddr),
+    /// The other end of a stream that was made to us.
+    Guest,
+}
+
+impl Place {
+    fn of(addr: &CustomAddr) -> Option<Self> {
+        match addr.id() {
+            GUEST => Some(Self::Guest),
+            _ => outer_addr(addr).map(Self::Node),
+        }
+    }
+}
+
 /// What stands for an address inside the endpoint.
 pub(super) fn inner_addr(addr: SocketAddr) -> CustomAddr {
+    made_addr(ID, addr)
+}
+
+/// What stands for the other end of a stream that was made to us.
+fn guest_addr(addr: SocketAddr) -> CustomAddr {
+    made_addr(GUEST, addr)
+}
+
+fn made_addr(id: u64, addr: SocketAddr) -> CustomAddr {
     let ip = match addr.ip() {
         std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         std::net::IpAddr::V6(ip) => ip,
@@ -137,7 +253,7 @@ pub(super) fn inner_addr(addr: SocketAddr) -> CustomAddr {
     let mut data = [0; 18];
     data[..16].copy_from_slice(&ip.octets());
     data[16..].copy_from_slice(&addr.port().to_be_bytes());
-    CustomAddr::from_parts(ID, &data)
+    CustomAddr::from_parts(id, &data)
 }
 
 /// The address that stands behind one of the endpoint.
@@ -157,7 +273,9 @@ mod tests {
             let addr: SocketAddr = text.parse().unwrap();
             assert_eq!(outer_addr(&inner_addr(addr)), Some(addr));
         }
-        assert_eq!(outer_addr(&CustomAddr::from_parts(ID + 1, &[0; 18])), None);
+        assert_eq!(outer_addr(&CustomAddr::from_parts(ID + 2, &[0; 18])), None);
+        let guest = guest_addr(SocketAddr::from(([192, 0, 2, 1], 9)));
+        assert_eq!((outer_addr(&guest), Place::of(&guest)), (None, Some(Place::Guest)));
         assert_eq!(outer_addr(&CustomAddr::from_parts(ID, &[0; 17])), None);
     }
 }

@@ -51,7 +51,7 @@ struct Way {
     times: Vec<u32>,
     #[n(2)]
     worked_at: u64,
-    /// In hundredths.
+    /// In hundredths, as they weighed then.
     #[n(3)]
     failures: u32,
     #[n(4)]
@@ -110,8 +110,8 @@ impl Way {
             route,
             worked_at: if times.is_empty() { 0 } else { ways.worked_at.0 },
             times,
-            failures: if broken { weight } else { 0 },
-            failed_at: if broken { now.0 } else { 0 },
+            failures: if broken { hundredths(ways.failures) } else { 0 },
+            failed_at: if broken { ways.failed_at.0 } else { 0 },
         })
     }
 }
@@ -160,7 +160,7 @@ mod tests {
         for took in 1..=20 {
             memory.worked(&site, Route::Injector, MS(took), THEN);
         }
-        let later = THEN + Duration::from_secs(60);
+        let later = THEN + Duration::from_secs(10);
         let read = again(&memory, later, later);
         assert_eq!(read.plan(&site, &WEB, later), {
             let mut plan = memory.plan(&site, &WEB, later);

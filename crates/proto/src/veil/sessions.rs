@@ -28,6 +28,12 @@ const SILENT: Duration = Duration::from_secs(1);
 const OVER: Duration = Duration::from_secs(10);
 /// After so long, and up to twice that, a session is opened anew beside its packets.
 const RENEW: Duration = Duration::from_secs(10);
+/// What is no QUIC packet, but the veil's own: whether this comes through.
+pub const ASK: [u8; 1] = [1];
+/// … and that it does.
+pub const YES: [u8; 1] = [2];
+/// Who is owed an answer at once.
+const MOST_OWED: usize = 64;
 
 /// Both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +54,8 @@ pub struct Sessions {
     listed: BTreeMap<SocketAddr, Arc<Key>>,
     open: BTreeMap<SocketAddr, Session>,
     seen: Nonces,
+    /// Who asked whether it came through.
+    owed: Vec<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -118,6 +126,7 @@ impl Sessions {
             listed: BTreeMap::new(),
             open: BTreeMap::new(),
             seen: Nonces::new(now),
+            owed: Vec::new(),
         }
     }
 
@@ -160,8 +169,11 @@ impl Sessions {
                     return None;
                 }
                 self.hear(addr, opened.back, proven, now);
+                if opened.inner == ASK && self.owed.len() < MOST_OWED {
+                    self.owed.push(addr);
+                }
                 datagram.get_mut(..opened.inner.len())?.copy_from_slice(&opened.inner);
-                return (!opened.inner.is_empty()).then_some(opened.inner.len());
+                return (opened.inner.len() > ASK.len()).then_some(opened.inner.len());
             }
         }
         let lately = |heard| now.tick - heard <= OVER;
@@ -170,6 +182,16 @@ impl Sessions {
         session.heard = Some(now.tick);
         session.proven = true;
         Some(len)
+    }
+
+    /// Who is to be told by [`YES`] that their [`ASK`] came through.
+    pub fn owed(&mut self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.owed)
+    }
+
+    /// When something of theirs last came from `addr`.
+    pub fn heard(&self, addr: &SocketAddr) -> Option<Tick> {
+        self.open.get(addr)?.heard
     }
 
     /// How many sessions there are.
@@ -350,6 +372,20 @@ mod tests {
         let (_, unasked) = stranger.send(reader.at, &long(), now(300)).unwrap();
         assert_eq!(reader.take(stranger.at, &unasked, now(300)), None);
         assert_eq!((reader.sessions.len(), listener.sessions.len()), (1, 1));
+    }
+
+    #[test]
+    fn who_asks_whether_it_comes_through_is_told_once_and_nobody_else() {
+        let (mut reader, mut listener) = opened();
+        let (_, asked) = reader.send(listener.at, &ASK, now(200)).unwrap();
+        assert_eq!(listener.take(reader.at, &asked, now(200)), None, "it is no packet");
+        assert_eq!(listener.sessions.owed(), [reader.at]);
+        assert_eq!(listener.take(reader.at, &asked, now(210)), None);
+        assert!(listener.sessions.owed().is_empty(), "a replay");
+        let (_, told) = listener.send(reader.at, &YES, now(220)).unwrap();
+        assert_eq!(reader.take(listener.at, &told, now(300)), None);
+        assert!(reader.sessions.owed().is_empty());
+        assert_eq!(reader.sessions.heard(&listener.at), Some(now(300).tick));
     }
 
     #[test]

@@ -98,10 +98,12 @@ impl Report {
         http(Probe::Get) || http(Probe::Visit)
     }
 
-    /// Whether there is nothing against it: it shows pages, or over UDP it answered to nothing.
+    /// Whether there is nothing against it: it shows pages, or it answered to nothing; by TCP it must
+    /// have listened to everything, too.
     pub fn is_clean(&self) -> bool {
-        let said_nothing = || self.answers.iter().all(|(_, answer)| answer.said.is_empty());
-        if self.suspect.udp { said_nothing() } else { self.is_web_server() }
+        let said_nothing = self.answers.iter().all(|(_, answer)| answer.said.is_empty());
+        let listened = || self.answers.iter().all(|(_, answer)| answer.end == End::Silent);
+        said_nothing && (self.suspect.udp || listened()) || self.is_web_server()
     }
 
     /// Whether it answers a replay with anything but HTTP and TLS.

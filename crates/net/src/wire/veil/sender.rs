@@ -12,14 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use busel_proto::veil::frame::{Key, MASK_RANDOM, SEAL_RANDOM, Said};
-use busel_proto::veil::sessions::{Form, Now, Way};
+use busel_proto::veil::lines::By;
+use busel_proto::veil::sessions::{ASK, Form, Now, Way, YES};
 use iroh::endpoint::transports::{CustomSender, Transmit};
 use iroh_base::CustomAddr;
 use netwatch::{UdpSender, UdpSocket};
 use rand::Rng;
 use tracing::trace;
 
-use super::{Shared, outer_addr};
+use super::{Place, Shared};
 
 /// Sends for one connection.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Sender {
 
 impl CustomSender for Sender {
     fn is_valid_send_addr(&self, addr: &CustomAddr) -> bool {
-        outer_addr(addr).is_some()
+        Place::of(addr).is_some()
     }
 
     fn poll_send(
@@ -71,19 +72,57 @@ impl CustomSender for Sender {
         _src: Option<&CustomAddr>,
         transmit: &Transmit<'_>,
     ) -> Poll<io::Result<()>> {
-        let Some(to) = outer_addr(dst) else {
-            return Poll::Ready(Err(io::ErrorKind::AddrNotAvailable.into()));
+        let to = match Place::of(dst) {
+            Some(Place::Node(to)) => to,
+            Some(Place::Guest) => {
+                self.stream(dst, transmit);
+                return Poll::Ready(Ok(()));
+            }
+            None => return Poll::Ready(Err(io::ErrorKind::AddrNotAvailable.into())),
         };
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         ready!(out.flush(cx));
         let now = self.shared.now();
-        let way = self.shared.sessions().way(to, now, rand::random());
-        if let Some(way) = way {
-            out.take(to, &way, now, transmit);
-            // What can't go at once goes before the next transmission does.
-            let _ = out.flush(cx);
+        let (way, heard) = {
+            let mut sessions = self.shared.sessions();
+            (sessions.way(to, now, rand::random()), sessions.heard(&to))
+        };
+        let Some(way) = way else { return Poll::Ready(Ok(())) };
+        let step = self.shared.step(to, heard, now);
+        if step.keep || step.by == By::Tcp {
+            self.stream(dst, transmit);
         }
+        match step.by {
+            By::Udp => out.take(to, &way, now, transmit),
+            By::Tcp if step.ask => out.say(to, &way, now, &ASK),
+            By::Tcp => return Poll::Ready(Ok(())),
+        }
+        // What can't go at once goes before the next transmission does.
+        let _ = out.flush(cx);
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Sender {
+    /// Sends by a stream, if there is one.
+    fn stream(&self, to: &CustomAddr, transmit: &Transmit<'_>) {
+        let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        for datagram in transmit.contents.chunks(size) {
+            self.shared.streams.send(to, datagram);
+        }
+    }
+
+    /// Tells those who asked that it came through. Who can't be told at once asks again.
+    pub(super) fn tell(&self, asked: Vec<SocketAddr>, cx: &mut Context<'_>) {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.shared.now();
+        for to in asked {
+            let way = self.shared.sessions().way(to, now, rand::random());
+            if let (Some(way), Poll::Ready(())) = (way, out.flush(cx)) {
+                out.say(to, &way, now, &YES);
+            }
+        }
+        let _ = out.flush(cx);
     }
 }
 
@@ -102,6 +141,12 @@ impl Out {
                 Form::Dropped => trace!(len = datagram.len(), "a datagram can't be hidden"),
             }
         }
+    }
+
+    /// Seals what is no packet, but the veil's own.
+    fn say(&mut self, to: SocketAddr, way: &Way, now: Now, word: &[u8]) {
+        self.bytes.clear();
+        self.seal(to, way, now, word);
     }
 
     fn seal(&mut self, to: SocketAddr, way: &Way, now: Now, inner: &[u8]) {

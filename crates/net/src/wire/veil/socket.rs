@@ -13,10 +13,12 @@ use iroh_base::CustomAddr;
 use n0_watcher::Watchable;
 use netwatch::UdpSocket;
 use noq_udp::RecvMeta;
-use tracing::debug;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
 
 use super::sender::Sender;
-use super::{Shared, canonical, inner_addr};
+use super::streams::Datagram;
+use super::{Shared, canonical, door, inner_addr};
 
 /// What the system gathers into one buffer at most, and how many buffers it fills in one call.
 const BUFFER: usize = 64 * 1024;
@@ -33,6 +35,11 @@ pub(super) struct Socket {
     v6_first: bool,
     addrs: Watchable<Vec<CustomAddr>>,
     held: Held,
+    /// What comes by streams, and whether its turn is next.
+    streams: Option<mpsc::Receiver<Datagram>>,
+    streams_first: bool,
+    /// For answers of the veil's own.
+    sender: Sender,
 }
 
 /// What was received and not taken yet.
@@ -48,7 +55,7 @@ struct Held {
 
 impl Socket {
     pub(super) fn bind(shared: Arc<Shared>) -> io::Result<Self> {
-        let listen = shared.listen;
+        let listen = shared.listen.map(|listen| listen.addr);
         let any = [(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()];
         let [v4, v6] = any.map(|any: SocketAddr| {
             let ours = listen.filter(|listen| listen.is_ipv4() == any.is_ipv4());
@@ -69,9 +76,64 @@ impl Socket {
                 let _ = shared.bound.set(socket.local_addr()?);
             }
         }
+        if let (Some(bound), Some(listen)) = (shared.bound.get(), &shared.listen)
+            && let Err(error) = door::open(&shared, *bound, &listen.secret)
+        {
+            warn!(%error, "nobody can come by TCP: another program has the port of the veil");
+        }
         let addrs = shared.bound.get().map(|bound| inner_addr(*bound)).into_iter().collect();
         let addrs = Watchable::new(addrs);
-        Ok(Self { shared, v4, v6, v6_first: false, addrs, held: Held::default() })
+        let sender = Sender::new(shared.clone(), v4.as_ref(), v6.as_ref());
+        Ok(Self {
+            streams: shared.streams.inbox(),
+            shared,
+            v4,
+            v6,
+            v6_first: false,
+            addrs,
+            held: Held::default(),
+            streams_first: false,
+            sender,
+        })
+    }
+
+    /// Takes what came by streams into the endpoint's buffers. Returns how many were filled.
+    fn take_streamed(&mut self, cx: &mut Context<'_>, into: &mut Into<'_, '_>) -> usize {
+        let Some(streams) = &mut self.streams else { return 0 };
+        let mut taken = 0;
+        while taken < into.bufs.len() {
+            let Poll::Ready(Some((from, datagram))) = streams.poll_recv(cx) else { break };
+            taken += usize::from(into.put(taken, &datagram, from));
+        }
+        taken
+    }
+
+    /// Takes what came by UDP into the endpoint's buffers.
+    fn poll_datagrams(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut Into<'_, '_>,
+    ) -> Poll<io::Result<usize>> {
+        for _ in 0..ROUNDS {
+            let now = self.shared.now();
+            let (taken, owed) = {
+                let mut sessions = self.shared.sessions();
+                (self.held.take(&mut sessions, now, into), sessions.owed())
+            };
+            if !owed.is_empty() {
+                self.sender.tell(owed, cx);
+            }
+            if taken > 0 {
+                return Poll::Ready(Ok(taken));
+            }
+            match self.receive(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Receives into the buffers, from the one socket first and then from the other.
@@ -131,13 +193,7 @@ impl Held {
         while taken < into.bufs.len() {
             let Some((from, datagram)) = self.next() else { break };
             let Some(len) = sessions.take(from, datagram, now) else { continue };
-            let Some(place) = into.bufs[taken].get_mut(..len) else { continue };
-            place.copy_from_slice(&datagram[..len]);
-            let meta = &mut into.metas[taken];
-            *meta = RecvMeta::default();
-            (meta.len, meta.stride) = (len, len);
-            into.infos[taken] = RecvInfo::new(inner_addr(from), None);
-            taken += 1;
+            taken += usize::from(into.put(taken, &datagram[..len], inner_addr(from)));
         }
         taken
     }
@@ -148,6 +204,20 @@ struct Into<'a, 'b> {
     bufs: &'a mut [IoSliceMut<'b>],
     metas: &'a mut [RecvMeta],
     infos: &'a mut [RecvInfo],
+}
+
+impl Into<'_, '_> {
+    /// Fills one; whether it fits.
+    fn put(&mut self, at: usize, datagram: &[u8], from: CustomAddr) -> bool {
+        let len = datagram.len();
+        let Some(place) = self.bufs[at].get_mut(..len) else { return false };
+        place.copy_from_slice(datagram);
+        let meta = &mut self.metas[at];
+        *meta = RecvMeta::default();
+        (meta.len, meta.stride) = (len, len);
+        self.infos[at] = RecvInfo::new(from, None);
+        true
+    }
 }
 
 impl CustomEndpoint for Socket {
@@ -167,20 +237,21 @@ impl CustomEndpoint for Socket {
         infos: &mut [RecvInfo],
     ) -> Poll<io::Result<usize>> {
         let mut into = Into { bufs, metas, infos };
-        for _ in 0..ROUNDS {
-            let now = self.shared.now();
-            let taken = self.held.take(&mut self.shared.sessions(), now, &mut into);
+        self.streams_first = !self.streams_first;
+        if self.streams_first {
+            let taken = self.take_streamed(cx, &mut into);
             if taken > 0 {
                 return Poll::Ready(Ok(taken));
             }
-            match self.receive(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        match self.poll_datagrams(cx, &mut into) {
+            Poll::Pending => {}
+            ready => return ready,
+        }
+        match self.take_streamed(cx, &mut into) {
+            0 => Poll::Pending,
+            taken => Poll::Ready(Ok(taken)),
+        }
     }
 
     fn max_transmit_segments(&self) -> NonZeroUsize {
