@@ -100,15 +100,16 @@ pub fn is_domestic(addr: IpAddr) -> bool {
     }
 }
 
-/// The private network behind a provider's NAT.
-#[derive(Clone, Copy, Debug)]
+/// The private network behind a router's NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lan {
     number: u8,
 }
 
 impl Lan {
-    pub(crate) fn of(place: Place) -> Self {
-        Self { number: if place == Place::IspB { 2 } else { 1 } }
+    /// That of the n-th router, from one on.
+    pub(crate) fn of(router: u8) -> Self {
+        Self { number: router }
     }
 
     /// The private IPv4 address of its n-th host; the router is the first.
@@ -136,7 +137,7 @@ mod tests {
         let at = Ipv4Addr::new(198, 18, 1, 53);
         assert!(is_domestic(IpAddr::V4(at)));
         assert!(is_domestic(IpAddr::V6(Place::IspA.v6(at))));
-        assert!(is_domestic(IpAddr::V6(Lan::of(Place::IspB).v6(10))));
+        assert!(is_domestic(IpAddr::V6(Lan::of(2).v6(10))));
         let far = Ipv4Addr::new(198, 19, 10, 10);
         assert!(!is_domestic(IpAddr::V4(far)));
         assert!(!is_domestic(IpAddr::V6(Place::Abroad.v6(far))));

@@ -33,7 +33,7 @@ pub use dns::{Dns, Zone};
 pub use doctor::Examined;
 pub use doh::Doh;
 pub use forger::Forger;
-pub use network::{LISTED, Network, UNLISTED, VEIL, reaching};
+pub use network::{LISTED, Network, UNLISTED, VEIL, reaching, start_relay};
 pub use nginx::Nginx;
 pub use page::{PAGES, body, numbered};
 pub use prober::{Answer, End, Probe, Prober, Report};

@@ -7,6 +7,7 @@
 mod drawing;
 mod host;
 mod launch;
+mod nat;
 mod power;
 mod wiring;
 
@@ -14,6 +15,7 @@ pub use drawing::Drawing;
 pub(crate) use drawing::PCAP;
 pub use host::Host;
 pub use launch::{Launch, Ran, Running};
+pub use nat::Nat;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -54,6 +56,12 @@ impl World {
     /// All hosts.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
+    }
+
+    /// Takes a home to the LAN behind another router: its cable is pulled here and plugged in there, with
+    /// another address. Its programs go on, and [`Host::addrs`] still says what was drawn.
+    pub fn move_home(&self, home: &str, router: &str) -> anyhow::Result<()> {
+        wiring::move_home(self.host(home), self.host(router))
     }
 
     /// The censor at a point, which may be given other policies at any time.
@@ -98,6 +106,24 @@ impl World {
     /// host, see [`Host::listen`] and [`Host::bind`].
     pub fn tasks(&self) -> &Runtime {
         &self.tasks
+    }
+}
+
+/// The directory for the logs of a test that asks for them to be kept, if whoever runs it wants any.
+const LOGS: &str = "BUSEL_LAB_LOGS";
+
+impl World {
+    /// Copies all logs to a directory of each host outside of the sandbox, if there is to be one.
+    pub fn keep_logs(&self) -> anyhow::Result<()> {
+        let Some(kept) = std::env::var_os(LOGS).map(PathBuf::from) else { return Ok(()) };
+        for host in &self.hosts {
+            let dir = kept.join(host.name());
+            std::fs::create_dir_all(&dir)?;
+            for (path, text) in host.logs()? {
+                std::fs::write(dir.join(path.file_name().unwrap_or_default()), text)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,12 @@
 //! What can be typed: each flag is defined here once, and help, man page and completions come of it.
 
 use std::net::{SocketAddr, SocketAddrV4};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use busel_net::dial::Upstream;
-use busel_node::config::{ConnectTo, Exit, ExitQuota, Exposure, Lan};
+use busel_node::config::{ConnectTo, Exit, Exposure, GiveQuota, Lan};
 use busel_proto::page::HostPattern;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -160,9 +160,30 @@ pub(crate) struct NodeFlags {
     /// Where others may connect to through this node
     #[arg(long, value_enum)]
     pub(crate) exit: Option<ExitFlag>,
-    /// The most that others may move through it a day, in MiB, or `unlimited`
-    #[arg(long, value_name = "MIB", value_parser = exit_quota)]
-    pub(crate) exit_quota: Option<ExitQuota>,
+    /// The most that this node gives to others a day, in whatever way, in MiB, or `unlimited`
+    #[arg(long, value_name = "MIB", value_parser = give_quota)]
+    pub(crate) give_quota: Option<GiveQuota>,
+    /// The most KiB a second that it gives
+    #[arg(long, value_name = "KIB")]
+    pub(crate) give_rate: Option<NonZeroU64>,
+    /// Give also while the device lives on its battery
+    #[arg(long)]
+    pub(crate) give_on_battery: bool,
+    /// The line is paid by the byte: give nothing
+    #[arg(long)]
+    pub(crate) metered: bool,
+    /// Relay for others on this TCP address, behind a web site; not for quiet nodes
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) relay_addr: Option<SocketAddr>,
+    /// HOST:PORT under which others reach that, for invites [default: the address itself]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) relay_public: Option<String>,
+    /// The name that this relay shows, which should fit its address
+    #[arg(long, value_name = "NAME")]
+    pub(crate) relay_name: Option<String>,
+    /// Directory of the web site that everyone else sees there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) relay_site: Option<PathBuf>,
     /// The most that the store may take, in MiB
     #[arg(long, value_name = "MIB")]
     pub(crate) quota: Option<u64>,
@@ -356,12 +377,12 @@ pub(crate) struct Status {
     pub(crate) json: bool,
 }
 
-fn exit_quota(text: &str) -> Result<ExitQuota, String> {
+fn give_quota(text: &str) -> Result<GiveQuota, String> {
     if text == "unlimited" {
-        return Ok(ExitQuota::Unlimited);
+        return Ok(GiveQuota::Unlimited);
     }
     let mib: u64 = text.parse().map_err(|_| "write a number of MiB, or unlimited".to_owned())?;
-    Ok(ExitQuota::Bytes(mib.saturating_mul(1 << 20)))
+    Ok(GiveQuota::Bytes(mib.saturating_mul(1 << 20)))
 }
 
 fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {

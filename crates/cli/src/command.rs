@@ -59,6 +59,8 @@ pub(crate) fn config_over(
     Ok(config)
 }
 
+const KIB: std::num::NonZeroU64 = std::num::NonZeroU64::new(1024).expect("not zero");
+
 /// What `text` says; where it says nothing, `defaults`.
 fn read_over(defaults: &Config, text: &str) -> anyhow::Result<Config> {
     // Read by itself first: its errors name the line.
@@ -75,7 +77,15 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     if let Some(exit) = flags.exit {
         config.exit = exit.into();
     }
-    config.exit_quota = flags.exit_quota.unwrap_or(config.exit_quota);
+    config.give_quota = flags.give_quota.unwrap_or(config.give_quota);
+    let rate = flags.give_rate.map(|kib| kib.saturating_mul(KIB));
+    config.give_rate = rate.or(config.give_rate);
+    config.give_on_battery |= flags.give_on_battery;
+    config.metered |= flags.metered;
+    config.relay_addr = flags.relay_addr.or(config.relay_addr);
+    config.relay_public = flags.relay_public.clone().or(config.relay_public.take());
+    config.relay_name = flags.relay_name.clone().or(config.relay_name.take());
+    config.relay_site = flags.relay_site.clone().or(config.relay_site.take());
     if let Some(quota) = flags.quota {
         config.quota = quota.saturating_mul(1 << 20);
     }
@@ -151,7 +161,7 @@ async fn heard(signal: &mut Option<Signal>) {
 
 #[cfg(test)]
 mod tests {
-    use busel_node::config::{ExitQuota, Exposure};
+    use busel_node::config::{Exposure, GiveQuota};
 
     use super::*;
 
@@ -163,20 +173,20 @@ mod tests {
         let none = NodeFlags::default();
         let plain = config(&setup, &none).unwrap();
         assert_eq!(plain.dir, dir.path().join("store"));
-        assert_eq!(plain.exit_quota, ExitQuota::Bytes(10 << 30));
+        assert_eq!(plain.give_quota, GiveQuota::Bytes(10 << 30));
 
-        let text = "dir = '/srv/busel'\nexit-quota = 'unlimited'\nquota = 5\n\
+        let text = "dir = '/srv/busel'\ngive-quota = 'unlimited'\nquota = 5\n\
                     exposure = 'open'\nhttp-credentials = 'reader:secret'\n";
         std::fs::write(dir.path().join("config.toml"), text).unwrap();
         let read = config(&setup, &none).unwrap();
         assert_eq!(read.dir, PathBuf::from("/srv/busel"));
-        assert_eq!((read.exit_quota, read.quota), (ExitQuota::Unlimited, 5));
+        assert_eq!((read.give_quota, read.quota), (GiveQuota::Unlimited, 5));
         assert_eq!(read.exposure, Exposure::Open);
         assert_eq!(read.http_credentials.unwrap().0, "reader:secret");
         assert_eq!(read.dns, plain.dns, "where it says nothing, the defaults");
 
-        let typed = NodeFlags { exit_quota: Some(ExitQuota::Bytes(7)), ..none };
-        assert_eq!(config(&setup, &typed).unwrap().exit_quota, ExitQuota::Bytes(7));
+        let typed = NodeFlags { give_quota: Some(GiveQuota::Bytes(7)), ..none };
+        assert_eq!(config(&setup, &typed).unwrap().give_quota, GiveQuota::Bytes(7));
     }
 
     #[test]

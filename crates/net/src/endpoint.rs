@@ -35,8 +35,8 @@ use crate::wire::{Contact, Wire, WireError};
 /// Connecting to a peer takes at most this long.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// A peer that could not be reached is not tried again at once: after one second, then twice as
-/// long each time, up to this.
-const MOST_BACK_OFF: Duration = Duration::from_secs(16);
+/// long each time, up to this: it may be back, and a request may be waiting for just that.
+const MOST_BACK_OFF: Duration = Duration::from_secs(4);
 /// Peers whose connection state is kept.
 const MAX_PEERS: usize = 4096;
 /// Streams that one peer may have open towards us.

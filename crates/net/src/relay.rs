@@ -6,6 +6,7 @@
 //! of our own that says little. A wrong or an old secret looks just like a page that is not there.
 
 mod backend;
+mod metered;
 mod sessions;
 mod site;
 
@@ -41,6 +42,7 @@ use tracing::debug;
 
 use crate::tls;
 use backend::Backend;
+pub use metered::{Meter, OutOfBytes};
 use sessions::Sessions;
 use site::Site;
 
@@ -155,6 +157,14 @@ pub struct RelayServer {
 impl RelayServer {
     /// Starts listening.
     pub async fn start(config: RelayConfig) -> Result<Self, RelayError> {
+        Self::start_under(config, None).await
+    }
+
+    /// The same, with somebody who pays for what is carried.
+    pub async fn start_under(
+        config: RelayConfig,
+        meter: Option<Arc<dyn Meter>>,
+    ) -> Result<Self, RelayError> {
         let (chain, key) = config.identity.load()?;
         let pin: Hash = chain
             .first()
@@ -188,7 +198,7 @@ impl RelayServer {
         let front = Arc::new(Front {
             acceptor: TlsAcceptor::from(tls),
             secret: HEXLOWER.encode(&config.secret),
-            sessions: Sessions::new(service.clone(), stop.clone(), tasks.clone()),
+            sessions: Sessions::new(service.clone(), meter, stop.clone(), tasks.clone()),
             site,
             backend,
         });

@@ -3,6 +3,7 @@
 //! Unknown keys are errors: a misspelt safety setting must not be silently without effect.
 
 use std::net::{SocketAddr, SocketAddrV4};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use busel_net::dial::{Dialer, Upstream};
@@ -74,8 +75,22 @@ pub struct Config {
     pub dht_bootstrap: Vec<String>,
     /// Who may tunnel through this node, and where to.
     pub exit: Exit,
-    /// The most bytes that others may move through this node's exit a day, both ways together.
-    pub exit_quota: ExitQuota,
+    /// The most bytes a day that this node gives to others, in whatever way, both ways together.
+    pub give_quota: GiveQuota,
+    /// The most bytes a second that it gives.
+    pub give_rate: Option<NonZeroU64>,
+    /// Whether it gives while the device lives on its battery.
+    pub give_on_battery: bool,
+    /// The line is paid by the byte: nothing is given.
+    pub metered: bool,
+    /// Relay for others here (TCP), behind a web site.
+    pub relay_addr: Option<SocketAddr>,
+    /// `host:port` under which others reach that: what invites say; the listening address if not given.
+    pub relay_public: Option<String>,
+    /// The name that this relay shows.
+    pub relay_name: Option<String>,
+    /// Directory of the web site that everyone else sees there.
+    pub relay_site: Option<PathBuf>,
     /// Sites that the reader adds to the site list.
     pub sites: Vec<SiteConfig>,
 }
@@ -130,7 +145,7 @@ pub enum Exit {
 /// The most bytes a day: a number, or `"unlimited"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ExitQuota {
+pub enum GiveQuota {
     /// No limit.
     Unlimited,
     /// So many.
@@ -138,7 +153,7 @@ pub enum ExitQuota {
     Bytes(u64),
 }
 
-impl ExitQuota {
+impl GiveQuota {
     /// The limit, if there is one.
     pub fn limit(self) -> Option<u64> {
         match self {
@@ -277,7 +292,14 @@ impl Default for Config {
             veil_addr: None,
             veil_public: Vec::new(),
             exit: Exit::Off,
-            exit_quota: ExitQuota::Bytes(10 << 30),
+            give_quota: GiveQuota::Bytes(10 << 30),
+            give_rate: None,
+            give_on_battery: false,
+            metered: false,
+            relay_addr: None,
+            relay_public: None,
+            relay_name: None,
+            relay_site: None,
             sites: Vec::new(),
         }
     }
@@ -294,6 +316,7 @@ impl Config {
         self.site_list()?;
         self.check_veil()?;
         self.check_dht()?;
+        self.check_relay()?;
         if self.http_credentials.as_ref().is_some_and(|given| !given.are_sound()) {
             let why = "write USER:PASSWORD, without control characters".into();
             return Err(ConfigError::Value { key: "http-credentials", why });
@@ -331,6 +354,43 @@ impl Config {
             return wrong("dht-bootstrap", "write HOST:PORT, and no more than 16 of them");
         }
         Ok(())
+    }
+
+    fn check_relay(&self) -> Result<(), ConfigError> {
+        let wrong = |key, why: &str| Err(ConfigError::Value { key, why: why.into() });
+        let Some(listen) = self.relay_addr else {
+            let set = [
+                ("relay-public", self.relay_public.is_some()),
+                ("relay-name", self.relay_name.is_some()),
+                ("relay-site", self.relay_site.is_some()),
+            ];
+            return match set.into_iter().find(|(_, set)| *set) {
+                None => Ok(()),
+                Some((key, _)) => wrong(key, "there is no relay-addr to listen on"),
+            };
+        };
+        if self.exposure == Exposure::Quiet {
+            return wrong("relay-addr", "a quiet node listens nowhere");
+        }
+        if !self.relay || (self.upstream.is_some() && self.upstream_use == UpstreamUse::Instead) {
+            return wrong("relay-addr", "this node reaches no relay, its own among them");
+        }
+        let public = self.relay_public.as_deref().map(first_node);
+        match public {
+            Some(None) => return wrong("relay-public", "write HOST:PORT"),
+            None if listen.ip().is_unspecified() => {
+                return wrong("relay-public", "say under which HOST:PORT others reach relay-addr");
+            }
+            Some(Some(_)) | None => {}
+        }
+        match self.relay_name.as_deref().map(HostName::parse) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(_)) => wrong("relay-name", "that is no host name"),
+            // One name for all would be a mark of all.
+            None => {
+                wrong("relay-name", "say which name the relay shows: one that fits its address")
+            }
+        }
     }
 
     fn check_veil(&self) -> Result<(), ConfigError> {
@@ -510,6 +570,27 @@ mod tests {
             assert!(said.starts_with("http-credentials: "), "{said}");
         }
         assert!(Config::default().check().is_ok());
+    }
+
+    #[test]
+    fn who_relays_is_open_and_says_where_and_under_which_name() {
+        let name = Some("www.example.org".to_owned());
+        let open = Config { exposure: Exposure::Open, ..Config::default() };
+        let at = |text: &str| text.parse().ok();
+        let sound = Config { relay_addr: at("192.0.2.1:443"), relay_name: name, ..open.clone() };
+        assert!(sound.check().is_ok());
+        let quiet = Config { exposure: Exposure::Quiet, ..sound.clone() };
+        let around = Config { upstream: "127.0.0.1:9050".parse().ok(), ..sound.clone() };
+        let nowhere = Config { relay_addr: at("0.0.0.0:443"), ..sound.clone() };
+        let odd = Config { relay_public: Some("here".into()), ..sound.clone() };
+        let nameless = Config { relay_name: None, ..sound.clone() };
+        let lone = Config { relay_site: Some("/srv".into()), ..open };
+        for config in [quiet, around, nowhere, odd, nameless, lone] {
+            let said = config.check().unwrap_err().to_string();
+            assert!(said.starts_with("relay-"), "{said}");
+        }
+        let mapped = Config { relay_public: Some("me.example:8443".into()), ..sound };
+        assert!(Config { relay_addr: at("0.0.0.0:443"), ..mapped }.check().is_ok());
     }
 
     #[test]

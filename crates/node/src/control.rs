@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::config::Exposure;
+use crate::config::{Exit, Exposure};
 use crate::doctor::{self, Ask, Progress, Report};
 use crate::joined;
 use crate::node::Node;
@@ -100,8 +100,37 @@ pub struct Status {
     pub trusted: Vec<Trusted>,
     /// Hosts on the site list.
     pub sites: Vec<String>,
+    /// What it gives to others.
+    pub gives: Gives,
     /// What is stored.
     pub store: Stored,
+}
+
+/// What a node gives to others: today's bytes by kind, and the limits of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gives {
+    /// Where it relays for others, as invites say it.
+    pub relay: Option<String>,
+    /// Whether it passes sealed requests on.
+    pub passes: bool,
+    /// Where others may connect to through it.
+    pub exit: Exit,
+    /// All bytes of today that count against the limit.
+    pub bytes: u64,
+    /// Those relayed …
+    pub relayed: u64,
+    /// … passed on in sealed requests and their answers …
+    pub passed: u64,
+    /// … tunnelled to sites …
+    pub tunnelled: u64,
+    /// … and given as copies of pages.
+    pub copied: u64,
+    /// The most bytes a day.
+    pub a_day: Option<u64>,
+    /// The most bytes a second.
+    pub a_second: Option<u64>,
+    /// Why nothing is given now.
+    pub rests: Option<String>,
 }
 
 /// A way to learn of nodes.
@@ -227,6 +256,7 @@ impl Control for Node {
                     .collect(),
                 trusted: trusted.collect(),
                 sites: view.sites.iter().map(|site| site.hosts.to_string()).collect(),
+                gives: gives(self),
                 store: Stored {
                     snapshots: usage.snapshots,
                     bytes: usage.bytes,
@@ -293,8 +323,27 @@ impl Control for Node {
     }
 }
 
+fn gives(node: &Node) -> Gives {
+    let account = node.giving.account();
+    let (given, limits) = (account.given, account.limits);
+    Gives {
+        relay: node.own_relay().map(|ticket| ticket.addr.clone()),
+        passes: node.config().exposure == Exposure::Open,
+        exit: node.config().exit,
+        bytes: given.bytes,
+        relayed: given.relayed,
+        passed: given.passed,
+        tunnelled: given.tunnelled,
+        copied: given.copied,
+        a_day: limits.day,
+        a_second: limits.rate.map(std::num::NonZeroU64::get),
+        rests: account.rest.map(|rest| rest.to_string()),
+    }
+}
+
 fn knows_a_relay(node: &Node) -> bool {
-    node.config().relay && node.joined().invites().iter().any(|invite| !invite.relays.is_empty())
+    let invited = || node.joined().invites().iter().any(|invite| !invite.relays.is_empty());
+    node.config().relay && (node.own_relay().is_some() || invited())
 }
 
 async fn at_its_relay(node: &Node) {
@@ -311,6 +360,7 @@ fn make_invite(node: &Node) -> Invite {
     for old in node.joined().invites() {
         invite.relays.extend(old.relays);
     }
+    invite.relays.extend(node.own_relay().cloned());
     invite.relays.sort_by(|a, b| a.addr.cmp(&b.addr));
     invite.relays.dedup();
     let relay_of = |relay: Option<&busel_proto::invite::RelayTicket>| {
@@ -333,7 +383,7 @@ fn make_invite(node: &Node) -> Invite {
         }));
     }
     if node.config().exposure == Exposure::Open {
-        let home = node.endpoint().home_relay();
+        let home = node.home_relay();
         let relay = relay_of(home.as_ref());
         let addrs: Vec<_> = node.plain_addrs().iter().map(ToString::to_string).collect();
         let veil = node.veil_ticket();

@@ -5,104 +5,30 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use busel_net::endpoint::Stream;
-use busel_proto::budget::{DayBudget, Used, UsedUp};
 use busel_proto::failure::Failure;
+use busel_proto::giving::{Kind, Rest};
 use busel_proto::id::PeerId;
 use busel_proto::message::Answer;
 use busel_proto::page::HostName;
-use busel_proto::time::UnixTime;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::Notify;
 use tokio::time::{error::Elapsed, sleep, timeout};
 use tracing::debug;
 
-use crate::clock;
 use crate::config::Exit;
+use crate::giving::why;
 use crate::node::Node;
 use crate::origin::StreamIo;
-use crate::places::{Place, Places};
+use crate::places::Place;
 use crate::serve::{self, WRITE_LIMIT};
 
-/// Connections at once, for all peers together and for one of them: a browser holds some dozens.
-const MAX_TUNNELS: usize = 512;
-const MAX_PEER_TUNNELS: usize = 64;
 /// A connection on which nothing moved for this long, either way, is closed, at the latest after
 /// twice as long.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
-/// What was used is kept so often, and whenever so many bytes were: a crash gives no more back.
-const KEEP_EVERY: Duration = Duration::from_secs(60);
-const KEEP_BYTES: u64 = 16 << 20;
 /// Bytes copied at once, each way.
 const COPY: usize = 64 * 1024;
-
-/// What all connections through this node share.
-#[derive(Debug)]
-pub(crate) struct OwnExit {
-    places: Places,
-    budget: Mutex<DayBudget>,
-    /// What was used when that was last kept.
-    kept: Mutex<Used>,
-    /// Told when much was used since, or all.
-    much: Notify,
-}
-
-impl OwnExit {
-    /// An exit that moves `quota` bytes a day, of which `used` was used.
-    pub(crate) fn new(quota: Option<u64>, used: Used) -> Self {
-        let budget = Mutex::new(DayBudget::new(quota, used));
-        let places = Places::new(MAX_TUNNELS, MAX_PEER_TUNNELS);
-        Self { places, budget, kept: Mutex::new(used), much: Notify::new() }
-    }
-
-    /// What was used, if that is news to be kept.
-    pub(crate) fn news(&self) -> Option<Used> {
-        let used = self.budget().used();
-        let mut kept = lock(&self.kept);
-        (*kept != used).then(|| {
-            *kept = used;
-            used
-        })
-    }
-
-    /// Returns when it is time to keep what was used: after a while, or after many bytes.
-    pub(crate) async fn time_to_keep(&self) {
-        let _ = timeout(KEEP_EVERY, self.much.notified()).await;
-    }
-
-    fn budget(&self) -> std::sync::MutexGuard<'_, DayBudget> {
-        lock(&self.budget)
-    }
-
-    /// A place for one connection of `peer`, if there are bytes left today.
-    pub(crate) fn place(&self, peer: PeerId) -> Result<Place, Failure> {
-        if !self.budget().has_left(clock::now()) {
-            return Err(Failure::UsedUp);
-        }
-        Ok(self.places.take(peer)?)
-    }
-
-    /// Takes so many bytes from the day's.
-    pub(crate) fn pay(&self, bytes: usize, now: UnixTime) -> Result<(), UsedUp> {
-        let (paid, used) = {
-            let mut budget = self.budget();
-            (budget.take(bytes as u64, now), budget.used())
-        };
-        let kept = *lock(&self.kept);
-        let much = used.day != kept.day || used.bytes - kept.bytes.min(used.bytes) >= KEEP_BYTES;
-        if paid.is_err() || much {
-            self.much.notify_one();
-        }
-        paid
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Connects `peer` to `host`, if its owner lets others, and carries bytes until either end is done.
 pub(crate) async fn serve(
@@ -117,7 +43,7 @@ pub(crate) async fn serve(
         Err(failure) => return serve::decline(stream, failure).await,
     };
     serve::write(&mut stream, &Answer::Open.to_frame()).await?;
-    let pay = |bytes| node.exit.pay(bytes, clock::now());
+    let pay = |bytes| node.giving.take(Kind::Tunnelled, bytes);
     let mut client = StreamIo(stream);
     let carried = carry(&mut client, server, &pay).await;
     if carried.is_err() {
@@ -128,7 +54,7 @@ pub(crate) async fn serve(
         // How it ends is between the two ends.
         Ok(()) | Err(End::Broken) => Ok(()),
         Err(End::Stuck | End::Idle) => Err(Failure::Stalled),
-        Err(End::UsedUp) => Err(Failure::UsedUp),
+        Err(End::NoMore(rest)) => Err(why(rest)),
     }
 }
 
@@ -141,7 +67,7 @@ async fn connect(
     if !allows(node, host, port) {
         return Err(Failure::NotAllowed("its owner does not let others connect there".into()));
     }
-    let place = node.exit.place(peer)?;
+    let place = node.giving.place(peer)?;
     Ok((node.lent.dial(host, port).await?, place))
 }
 
@@ -163,8 +89,8 @@ enum End {
     Stuck,
     /// Nothing moved.
     Idle,
-    /// The day's bytes are used up.
-    UsedUp,
+    /// No more is given to others now.
+    NoMore(Rest),
 }
 
 impl From<io::Error> for End {
@@ -185,7 +111,7 @@ impl From<Elapsed> for End {
 async fn carry(
     client: impl AsyncRead + AsyncWrite,
     server: impl AsyncRead + AsyncWrite,
-    pay: &(impl Fn(usize) -> Result<(), UsedUp> + Sync),
+    pay: &(impl Fn(usize) -> Result<Duration, Rest> + Sync),
 ) -> Result<(), End> {
     let moved = AtomicU64::new(0);
     let (from_client, to_client) = tokio::io::split(client);
@@ -201,7 +127,7 @@ async fn carry(
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    pay: &impl Fn(usize) -> Result<(), UsedUp>,
+    pay: &impl Fn(usize) -> Result<Duration, Rest>,
     moved: &AtomicU64,
 ) -> Result<(), End> {
     let mut piece = vec![0; COPY];
@@ -210,7 +136,10 @@ async fn copy(
         if read == 0 {
             return Ok(timeout(WRITE_LIMIT, to.shutdown()).await??);
         }
-        pay(read).map_err(|UsedUp| End::UsedUp)?;
+        let wait = pay(read).map_err(End::NoMore)?;
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
         timeout(WRITE_LIMIT, to.write_all(&piece[..read])).await??;
         moved.fetch_add(1, Ordering::Relaxed);
     }
@@ -231,6 +160,10 @@ async fn silence(moved: &AtomicU64) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use busel_proto::giving::{Given, Giving, Limits};
+    use busel_proto::time::{Tick, UnixTime};
     use tokio::io::{DuplexStream, duplex};
     use tokio::time::Instant;
 
@@ -241,8 +174,13 @@ mod tests {
         let (client, near) = duplex(holds);
         let (far, server) = duplex(holds);
         let task = tokio::spawn(async move {
-            let exit = OwnExit::new(limit, Used::default());
-            carry(near, far, &|bytes| exit.pay(bytes, UnixTime(1_000_000))).await
+            let limits = Limits { day: limit, ..Limits::default() };
+            let giving = Mutex::new(Giving::new(limits, Given::default()));
+            let pay = |bytes: usize| {
+                let (now, tick) = (UnixTime(1_000_000), Tick(0));
+                giving.lock().unwrap().take(Kind::Tunnelled, bytes as u64, now, tick)
+            };
+            carry(near, far, &pay).await
         });
         Tunnel { client, server, task }
     }
@@ -307,7 +245,7 @@ mod tests {
         client.write_all(&[1; 600]).await.unwrap();
         server.read_exact(&mut [0; 600]).await.unwrap();
         server.write_all(&[2; 600]).await.unwrap();
-        assert!(matches!(task.await.unwrap(), Err(End::UsedUp)));
+        assert!(matches!(task.await.unwrap(), Err(End::NoMore(Rest::UsedUp))));
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).await.unwrap();
         assert!(rest.is_empty(), "what was not paid for is not passed on");

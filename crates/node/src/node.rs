@@ -11,12 +11,11 @@ use busel_net::finder::Finder;
 use busel_net::finder::invite::{Invited, contacts};
 use busel_net::finder::lan::Lan;
 use busel_net::finder::saved::Saved;
+use busel_net::relay::RelayError;
 use busel_net::wire::plain::Plain;
 use busel_net::wire::relay::Relay;
 use busel_net::wire::veil::{Listen, Veil};
 use busel_net::wire::{Contact, Wire};
-use busel_proto::budget::Used;
-use busel_proto::cbor;
 use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::failure::Route;
 use busel_proto::favour::{Favour, Standing};
@@ -41,12 +40,13 @@ use crate::config::{Config, ConfigError, Exposure};
 use crate::dht;
 use crate::door::http::{Behind, DoorConfig, DoorError, HttpDoor};
 use crate::exchange::{self, Exchange};
-use crate::exit::OwnExit;
 use crate::fetch;
+use crate::giving::OwnGiving;
 use crate::hot::Hot;
 use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
 use crate::networks::OwnNetworks;
 use crate::origin::{self, Origin, Own};
+use crate::own_relay::OwnRelay;
 use crate::prove::Prover;
 use crate::request::{Request, Response, Unanswered};
 use crate::resolve::Names;
@@ -59,7 +59,6 @@ use crate::tunnel;
 const IDENTITY: &str = "identity";
 const VEIL: &str = "veil-secret";
 const SAVED: &str = "saved-nodes";
-const EXIT_USED: &str = "exit-used";
 /// A public page is tunnelled to only when every other way failed, or was silent for this long.
 const TUNNEL_AFTER: Duration = Duration::from_secs(10);
 /// Nodes looked at for one that passes sealed requests on.
@@ -84,7 +83,8 @@ pub struct Inner {
     pub(crate) tunnelled: Origin,
     pub(crate) hot: Hot,
     pub(crate) clock: Clock,
-    pub(crate) exit: OwnExit,
+    pub(crate) giving: Arc<OwnGiving>,
+    pub(crate) own_relay: Option<OwnRelay>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) networks: OwnNetworks,
@@ -136,6 +136,9 @@ pub enum StartError {
     /// A certificate file can't be read, or a local socket can't be opened.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// The node's own relay can't start.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     /// The proxy can't listen.
     #[error(transparent)]
     Door(#[from] DoorError),
@@ -161,7 +164,8 @@ impl Node {
         let wires = Wires::start(&config, &dialer, &joined.invites(), listen).await?;
         let tasks = TaskTracker::new();
         let finders = finders(&store, &joined, &tasks)?;
-        let exit = OwnExit::new(config.exit_quota.limit(), exit_used(&store)?);
+        let giving = Arc::new(OwnGiving::new(&config, OwnGiving::kept(&store)?, clock));
+        let own_relay = OwnRelay::start(&config, &store, &giving).await?;
         let identity = identity(&store, config.exposure)?;
         let roots = origin::roots(&config.extra_ca)?;
         let (reach, lent_reach) = (config.reach()?, config.reach_for_others()?);
@@ -198,7 +202,8 @@ impl Node {
                 hot: Hot::default(),
                 hops: Mutex::default(),
                 clock,
-                exit,
+                giving,
+                own_relay,
                 stop: CancellationToken::new(),
                 tasks,
                 networks,
@@ -212,9 +217,12 @@ impl Node {
         node.hide_from_injectors();
         node.tasks.spawn(serve::serve(node.clone()));
         let own = node.clone();
-        node.spawn(async move { own.keep_using().await });
+        node.spawn(async move { own.keep_giving().await });
         let own = node.clone();
         node.spawn(async move { own.keep_networks().await });
+        if let Some(relay) = &node.own_relay {
+            node.endpoint.add_relay(relay.near()).await;
+        }
         if let Err(error) = node.find_others().await {
             node.stop().await;
             return Err(error);
@@ -253,7 +261,10 @@ impl Node {
         self.relay_wire.stop().await;
         self.tasks.close();
         self.tasks.wait().await;
-        self.keep_used().await;
+        if let Some(relay) = &self.own_relay {
+            relay.stop().await;
+        }
+        self.keep_given().await;
         self.keep_network().await;
     }
 
@@ -267,26 +278,6 @@ impl Node {
         *self.favour() = Favour::default();
         self.prover.proven().clear();
         self.endpoint.moved().await;
-    }
-
-    /// Keeps what the exit used, again and again: a crash must not bring the day's bytes back.
-    async fn keep_using(&self) {
-        loop {
-            self.exit.time_to_keep().await;
-            self.keep_used().await;
-        }
-    }
-
-    async fn keep_used(&self) {
-        let Some(used) = self.exit.news() else { return };
-        let node = self.clone();
-        let kept = move || node.store.set(EXIT_USED, &cbor::to_vec(&used));
-        // The node's own, so that its end waits for it.
-        match self.spawn_blocking(kept).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(%error, "what the exit used was not kept"),
-            Err(error) => debug!(%error, "what the exit used was not kept"),
-        }
     }
 
     /// Runs `task` as one of this node's: [`Node::stop`] cancels it and waits for its end.
@@ -410,6 +401,18 @@ impl Node {
         }
     }
 
+    /// The relay that it relays for others by, if it does.
+    pub fn own_relay(&self) -> Option<&RelayTicket> {
+        self.own_relay.as_ref().map(OwnRelay::ticket)
+    }
+
+    /// The relay that it keeps to now, as others reach it.
+    pub fn home_relay(&self) -> Option<RelayTicket> {
+        let home = self.endpoint.home_relay()?;
+        let own = self.own_relay.as_ref().filter(|own| *own.near() == home);
+        Some(own.map_or(home, |own| own.ticket().clone()))
+    }
+
     /// Where it listens for the veil wire, and what opens a session to it.
     pub fn veil_ticket(&self) -> Option<VeilTicket> {
         self.veil.clone()
@@ -513,7 +516,7 @@ impl Inner {
                 exits.push(injector.peer);
             }
         }
-        self.favour().order(exits, self.clock.tick())
+        self.favour().share(exits, rand::random(), self.clock.tick())
     }
 
     /// The node by which sealed requests go now, of those that may pass them on: one that does so well,
@@ -624,12 +627,6 @@ async fn networks(config: &Config, store: &Store) -> Result<(Clock, OwnNetworks)
     let (clock, store, remember) = (Clock::start(), store.clone(), config.remember);
     let networks = blocking(move || OwnNetworks::load(&store, remember, clock)).await?;
     Ok((clock, networks))
-}
-
-/// What the exit moved of today's bytes before this start.
-fn exit_used(store: &Store) -> Result<Used, ReadError> {
-    let kept = store.setting(EXIT_USED)?;
-    Ok(kept.and_then(|bytes| cbor::from_slice(&bytes, 64).ok()).unwrap_or_default())
 }
 
 fn door_config(config: &Config, listen: std::net::SocketAddr) -> DoorConfig {

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use busel_net::endpoint::Stream;
 use busel_proto::failure::Failure;
+use busel_proto::giving::Kind;
 use busel_proto::id::PeerId;
 use busel_proto::message::Ask;
 use tokio::time::timeout;
 
-use crate::clock;
 use crate::config::Exposure;
 use crate::node::Node;
 use crate::places::Place;
@@ -62,9 +62,9 @@ async fn open(
     if !node.joined.view().injectors.iter().any(|injector| injector.peer == to) {
         return Err(Failure::NotAllowed("it does not know that injector".into()));
     }
-    let place = node.exit.place(peer)?;
+    let place = node.giving.place(peer)?;
     let mut onward = node.endpoint.open(&to).await?;
-    node.exit.pay(envelope.len(), clock::now()).map_err(|_| Failure::UsedUp)?;
+    node.giving.pay(Kind::Passed, envelope.len()).await?;
     serve::write(&mut onward, &Ask::Inject { envelope }.to_frame()).await?;
     let _ = onward.send.finish();
     Ok((onward, place))
@@ -76,7 +76,7 @@ async fn answer(node: &Node, from: &mut Stream, to: &mut Stream) -> Result<(), F
         let Some(piece) = read.map_err(|_| Failure::Stalled)?.map_err(|_| Failure::CutOff)? else {
             return Ok(());
         };
-        node.exit.pay(piece.len(), clock::now()).map_err(|_| Failure::UsedUp)?;
+        node.giving.pay(Kind::Passed, piece.len()).await?;
         serve::write(to, &piece).await?;
     }
 }

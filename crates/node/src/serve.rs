@@ -12,6 +12,7 @@ use busel_net::endpoint::Stream;
 use busel_net::frame;
 use busel_proto::blob;
 use busel_proto::failure::Failure;
+use busel_proto::giving::Kind;
 use busel_proto::id::{Hash, PeerId, SnapshotKey};
 use busel_proto::invite::InjectorTicket;
 use busel_proto::message::{Answer, Ask, MAX_FRAME};
@@ -25,6 +26,7 @@ use crate::config::Exposure;
 use crate::crowd::Crowd;
 use crate::exchange;
 use crate::exit;
+use crate::giving::OwnGiving;
 use crate::node::Node;
 use crate::pass;
 use crate::places::Places;
@@ -141,7 +143,7 @@ async fn fetch(
     let answer = Answer::Found { snapshot: stored.signed, revocation };
     match from {
         None => say(stream, &answer).await,
-        Some(from) => send_windows(stream, &answer, reader, from..stored.len).await,
+        Some(from) => send_windows(node, stream, &answer, reader, from..stored.len).await,
     }
 }
 
@@ -162,19 +164,25 @@ async fn blob(
     });
     let reader = reader.await;
     match reader.ok().flatten().filter(|reader| reader.len() == len) {
-        Some(reader) => send_windows(stream, &Answer::Open, reader, range).await,
+        Some(reader) => send_windows(node, stream, &Answer::Open, reader, range).await,
         None => say(stream, &Answer::Nothing).await,
     }
 }
 
 /// Sends an answer and the windows of a range. The next windows are read while one is being sent.
 async fn send_windows(
+    node: &Node,
     mut stream: Stream,
     answer: &Answer,
     reader: BlobReader,
     range: Range<u64>,
 ) -> Result<(), Failure> {
-    let sent = try_send_windows(&mut stream, answer, reader, range).await;
+    // To a neighbour it costs the owner's line nothing.
+    let giving = (!stream.is_near()).then_some(&node.giving);
+    if let Some(Err(failure)) = giving.map(|giving| giving.may()) {
+        return decline(stream, failure).await;
+    }
+    let sent = try_send_windows(giving, &mut stream, answer, reader, range).await;
     match sent {
         Ok(()) => finish(stream),
         Err(_) => stream.cut(),
@@ -183,6 +191,7 @@ async fn send_windows(
 }
 
 async fn try_send_windows(
+    giving: Option<&Arc<OwnGiving>>,
     stream: &mut Stream,
     answer: &Answer,
     reader: BlobReader,
@@ -201,6 +210,9 @@ async fn try_send_windows(
         .buffered(READ_AHEAD);
     while let Some(window) = read.next().await {
         let encoded = window.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
+        if let Some(giving) = giving {
+            giving.pay(Kind::Copied, encoded.len()).await?;
+        }
         within_limit(frame::write(&mut stream.send, encoded.into())).await?;
     }
     Ok(())

@@ -158,6 +158,11 @@ impl Failure {
         )
     }
 
+    /// Whether the same may work in a moment: nodes, and the lines to them, come and go.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::Silent | Self::CutOff | Self::Busy(_))
+    }
+
     /// Whether it says nothing about the way itself, so that the memory must not count it.
     pub fn is_neutral(&self) -> bool {
         matches!(

@@ -108,6 +108,25 @@ impl<K: Ord + Clone> Favour<K> {
         keys
     }
 
+    /// As [`Favour::order`], but of those that nothing speaks against the first is the quicker one of two
+    /// drawn by lot: so load is shared, and who is slow under it gets less of it. One that was never asked
+    /// counts as quick.
+    pub fn share(&self, keys: Vec<K>, seed: [u8; 32], now: Tick) -> Vec<K> {
+        let mut keys = self.order(keys, now);
+        let good = keys.iter().take_while(|key| self.standing(key, now) == Standing::Good).count();
+        let Some(others) = good.checked_sub(1).filter(|others| *others > 0) else { return keys };
+        let mut dice = ChaCha8Rng::from_seed(seed);
+        let mut lot = |below: usize| {
+            usize::try_from(dice.next_u64() % below.max(1) as u64).unwrap_or_default()
+        };
+        let one = lot(good);
+        let other = (one + 1 + lot(others)) % good;
+        let takes = |at: usize| self.seen.get(&keys[at]).and_then(|seen| seen.took);
+        let first = if takes(other) < takes(one) { other } else { one };
+        keys[..=first].rotate_right(1);
+        keys
+    }
+
     /// At most `most` of `keys`: three quarters of the places go to those that worked last, the
     /// others, and those that are left over, to any by lot, so that a new one has its chance. Who
     /// fails is taken only if there is room.
@@ -216,6 +235,34 @@ mod tests {
         assert_eq!(favour.patience(&2, Tick(0)), MOST_WAIT);
         favour.failed(&1, Tick(0));
         assert_eq!(favour.patience(&1, Tick(0)), LEAST_WAIT);
+    }
+
+    #[test]
+    fn load_is_shared_by_the_choice_of_two() {
+        let mut favour = Favour::default();
+        let all: Vec<u32> = (0..8).collect();
+        for n in 0..7 {
+            favour.worked(&n, MS(10 * u64::from(n + 1)), Tick(0));
+        }
+        favour.failed(&0, Tick(0));
+        let mut first = [0; 8];
+        for seed in 0..=255 {
+            let shared = favour.share(all.clone(), [seed; 32], Tick(0));
+            first[shared[0] as usize] += 1;
+            assert_eq!(shared[7], 0, "who fails is the last");
+            let mut sorted = shared;
+            sorted.sort_unstable();
+            assert_eq!(sorted, all, "nobody is lost");
+        }
+        assert_eq!(
+            (first[0], first[6]),
+            (0, 0),
+            "the slowest of all never wins, the failing neither"
+        );
+        assert!(first[7] > first[3] && first[1] > first[5], "the quick get more: {first:?}");
+        assert!(first.iter().all(|n| *n < 110), "and nobody gets all: {first:?}");
+        assert_eq!(favour.share(vec![3], [1; 32], Tick(0)), [3]);
+        assert_eq!(favour.share(vec![], [1; 32], Tick(0)), Vec::<u32>::new());
     }
 
     #[test]

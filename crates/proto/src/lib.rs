@@ -33,6 +33,7 @@ pub mod failure;
 pub mod favour;
 pub mod flight;
 pub mod freshness;
+pub mod giving;
 pub mod id;
 pub mod invite;
 pub mod lan;

@@ -10,6 +10,8 @@
 //! * A winner whose body stalls or breaks is replaced: the others are started again, to continue at
 //!   the byte reached. Whether they can without splicing two versions is checked by the shell, which
 //!   reports [`Failure::CannotResume`] if not.
+//! * A way over other nodes that failed as things do while these come and go is tried again after a
+//!   rest, as long as the request is young: what is alive is found, though it was not a moment ago.
 //! * A request that is not idempotent is never hedged, and is tried again only if no byte of it was
 //!   sent.
 
@@ -31,6 +33,13 @@ const STALL: (Duration, Duration) = (Duration::from_millis(1500), Duration::from
 const ALONE: Duration = Duration::from_secs(30);
 /// How often one route is started for one request.
 const MAX_STARTS: u8 = 3;
+/// So often if it failed in passing. Before it is started again it rests so long, and twice as long each
+/// time, up to this …
+const MAX_TRIES: u8 = 6;
+const LEAST_REST: Duration = Duration::from_millis(500);
+const MOST_REST: Duration = Duration::from_secs(4);
+/// … and not later than so long after the beginning, or after the winner broke.
+const TRY_WITHIN: Duration = Duration::from_secs(30);
 /// Events kept for the timeline.
 const MAX_EVENTS: usize = 64;
 
@@ -120,6 +129,8 @@ pub struct Race {
     stale_at: Option<Tick>,
     waiting_since: Option<Tick>,
     longest_pause: Duration,
+    /// When it began, or had to begin anew.
+    began: Tick,
     /// The winner stalled, and nothing is left to replace it.
     alone: bool,
     out: VecDeque<Output>,
@@ -139,6 +150,8 @@ struct Lane {
 enum State {
     Idle,
     Running(Tick),
+    /// It failed in passing, and is started again then.
+    Resting(Tick),
     Winner,
     Out,
 }
@@ -177,6 +190,7 @@ impl Race {
             stale_at: None,
             waiting_since: None,
             longest_pause: Duration::ZERO,
+            began: Tick(0),
             alone: false,
             out: VecDeque::new(),
             events: Vec::new(),
@@ -190,6 +204,7 @@ impl Race {
         }
         match input {
             Input::Start => {
+                self.began = now;
                 self.stale_at = self.stale.then(|| now + STALE_AFTER);
                 self.start_next(now);
             }
@@ -230,6 +245,7 @@ impl Race {
         }
         let running = self.lanes.iter().filter_map(|lane| match lane.state {
             State::Running(since) => Some(since + HEAD_LIMIT),
+            State::Resting(until) => Some(until),
             State::Idle | State::Winner | State::Out => None,
         });
         let stall = match self.phase {
@@ -251,6 +267,7 @@ impl Race {
                 self.failed(route, Failure::Silent, true, now);
             }
         }
+        self.start_rested(now);
         if self.next_start.is_some_and(|at| at <= now) {
             self.start_next(now);
         }
@@ -308,7 +325,11 @@ impl Race {
         }
         lane.state = State::Out;
         lane.failure = Some(failure.clone());
+        let rests = was != State::Winner && failure.is_passing();
         self.note(route, What::Failed(failure), now);
+        if rests {
+            self.rest(route, now);
+        }
         if was == State::Winner {
             self.waiting_since = None;
             self.put_last(route);
@@ -317,6 +338,36 @@ impl Race {
             self.end(Output::GiveUp, now);
         } else {
             self.start_next(now);
+        }
+    }
+
+    /// Has a way over other nodes tried again later. With an old copy at hand nobody waits for that.
+    fn rest(&mut self, route: Route, now: Tick) {
+        let over_nodes = matches!(route, Route::Swarm | Route::Injector | Route::Tunnel);
+        let shown = self.stale && self.phase == Phase::Heads;
+        if !self.hedged || !over_nodes || shown {
+            return;
+        }
+        let last = self.began + TRY_WITHIN;
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.route == route) else { return };
+        let doubled = LEAST_REST * 2_u32.saturating_pow(u32::from(lane.starts.saturating_sub(1)));
+        let until = now + doubled.min(MOST_REST);
+        if lane.starts < MAX_TRIES && until <= last {
+            lane.state = State::Resting(until);
+        }
+    }
+
+    /// Starts those that have rested.
+    fn start_rested(&mut self, now: Tick) {
+        for at in 0..self.lanes.len() {
+            let lane = &mut self.lanes[at];
+            if matches!(lane.state, State::Resting(until) if until <= now) {
+                lane.state = State::Running(now);
+                lane.starts += 1;
+                let route = lane.route;
+                self.note(route, What::Resumed, now);
+                self.out.push_back(Output::Start(route));
+            }
         }
     }
 
@@ -352,6 +403,7 @@ impl Race {
             return;
         }
         self.phase = Phase::Rescue;
+        self.began = now;
         for lane in &mut self.lanes {
             // A way that was cancelled, or that failed without a word about the content, may try
             // again; one whose content does not continue ours may not.
@@ -387,11 +439,15 @@ impl Race {
             }
         }
         let alive = |lane: &Lane| matches!(lane.state, State::Running(_) | State::Winner);
-        if !self.lanes.iter().any(alive) {
-            let stale = self.stale && self.phase == Phase::Heads;
-            self.end(if stale { Output::DeliverStale } else { Output::GiveUp }, now);
-        } else if self.phase == Phase::Rescue && self.running_count() == 0 {
-            self.wait_alone();
+        let rests = self.lanes.iter().any(|lane| matches!(lane.state, State::Resting(_)));
+        let stale = self.stale && self.phase == Phase::Heads;
+        match self.lanes.iter().any(alive) {
+            false if stale => self.end(Output::DeliverStale, now),
+            false if !rests => self.end(Output::GiveUp, now),
+            true if self.phase == Phase::Rescue && !rests && self.running_count() == 0 => {
+                self.wait_alone();
+            }
+            true | false => {}
         }
     }
 
@@ -403,6 +459,9 @@ impl Race {
 
     fn cancel_running(&mut self, now: Tick) {
         for at in 0..self.lanes.len() {
+            if let State::Resting(_) = self.lanes[at].state {
+                self.lanes[at].state = State::Out;
+            }
             if let State::Running(_) = self.lanes[at].state {
                 self.lanes[at].state = State::Out;
                 let route = self.lanes[at].route;

@@ -79,12 +79,82 @@ fn when_all_fail_it_gives_up_and_says_why() {
     race.handle(fail(Direct, Failure::Reset), at(1));
     race.handle(fail(Swarm, Failure::NobodyHasIt), at(2));
     drain(&mut race);
-    race.handle(fail(Injector, Failure::Silent), at(3));
+    race.handle(fail(Injector, Failure::NotCertified), at(3));
     assert_eq!(drain(&mut race), [Output::GiveUp]);
     let why: Vec<_> = race.failures().map(|(r, f)| (r, f.clone())).collect();
-    let expected =
-        [(Direct, Failure::Reset), (Swarm, Failure::NobodyHasIt), (Injector, Failure::Silent)];
+    let expected = [
+        (Direct, Failure::Reset),
+        (Swarm, Failure::NobodyHasIt),
+        (Injector, Failure::NotCertified),
+    ];
     assert_eq!(why, expected);
+}
+
+#[test]
+fn a_way_over_nodes_that_failed_in_passing_is_tried_again_while_the_request_is_young() {
+    let mut race = started(true, false);
+    race.handle(fail(Direct, Failure::Unreachable), at(1));
+    race.handle(fail(Swarm, Failure::NobodyHasIt), at(2));
+    drain(&mut race);
+    let (mut now, mut tries) = (3, 1);
+    loop {
+        race.handle(fail(Injector, Failure::Unreachable), at(now));
+        match drain(&mut race)[..] {
+            [] => {}
+            [Output::GiveUp] => break,
+            ref other => panic!("{other:?}"),
+        }
+        now = next_wake(&mut race).0 / 1000;
+        race.handle(Input::Timeout, at(now));
+        assert_eq!(drain(&mut race), [Output::Start(Injector)], "nothing else is");
+        tries += 1;
+    }
+    assert_eq!((tries, now), (MAX_TRIES, 3 + 500 + 1000 + 2000 + 4000 + 4000));
+
+    // One that is silent for long is tried as long as there is time.
+    let mut race = Race::new(&plan()[2..], true, false);
+    race.handle(Input::Start, at(0));
+    race.handle(fail(Injector, Failure::CutOff), at(7_000));
+    race.handle(Input::Timeout, at(7_500));
+    assert_eq!(drain(&mut race), [Output::Start(Injector), Output::Start(Injector)]);
+    race.handle(fail(Injector, Failure::Silent), at(29_500));
+    assert_eq!(drain(&mut race), [Output::GiveUp]);
+}
+
+#[test]
+fn who_rests_is_forgotten_when_another_wins_and_waits_with_no_old_copy() {
+    let mut race = started(true, false);
+    race.handle(fail(Direct, Failure::Reset), at(1));
+    race.handle(fail(Swarm, Failure::Busy("x".into())), at(2));
+    drain(&mut race);
+    race.handle(Input::Head(Injector), at(3));
+    assert_eq!(drain(&mut race), [Output::Deliver(Injector)]);
+    race.handle(Input::Timeout, at(20_000));
+    assert_eq!(drain(&mut race), []);
+
+    let mut race = started(true, false);
+    race.handle(fail(Direct, Failure::Reset), at(1));
+    race.handle(fail(Swarm, Failure::Unreachable), at(2));
+    drain(&mut race);
+    race.handle(Input::Stale(Injector), at(3));
+    assert_eq!(drain(&mut race), [Output::DeliverStale]);
+}
+
+#[test]
+fn a_broken_body_is_gone_on_with_by_who_comes_back() {
+    let mut race = Race::new(&plan()[2..], true, false);
+    race.handle(Input::Start, at(0));
+    race.handle(Input::Head(Injector), at(10));
+    drain(&mut race);
+    race.handle(fail(Injector, Failure::CutOff), at(60_000));
+    assert_eq!(drain(&mut race), [Output::Start(Injector)]);
+    race.handle(fail(Injector, Failure::Unreachable), at(60_001));
+    let rested = next_wake(&mut race);
+    assert!(rested > at(60_001));
+    race.handle(Input::Timeout, rested);
+    assert_eq!(drain(&mut race), [Output::Start(Injector)]);
+    race.handle(Input::Head(Injector), rested);
+    assert_eq!(drain(&mut race), [Output::Deliver(Injector)]);
 }
 
 #[test]
@@ -211,8 +281,12 @@ fn a_way_that_never_answers_is_given_up() {
 
 fn any_input() -> impl Strategy<Value = Input> {
     let route = prop_oneof![Just(Direct), Just(Swarm), Just(Injector)];
-    let failure =
-        prop_oneof![Just(Failure::Reset), Just(Failure::CannotResume), Just(Failure::NobodyHasIt)];
+    let failure = prop_oneof![
+        Just(Failure::Reset),
+        Just(Failure::CannotResume),
+        Just(Failure::NobodyHasIt),
+        Just(Failure::CutOff),
+    ];
     prop_oneof![
         Just(Input::Timeout),
         route.clone().prop_map(Input::Stale),
@@ -275,6 +349,6 @@ proptest! {
             now += wait;
             race.handle(input, at(now));
         }
-        prop_assert!(starts <= 3 * usize::from(MAX_STARTS));
+        prop_assert!(starts <= 3 * usize::from(MAX_TRIES));
     }
 }

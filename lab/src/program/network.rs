@@ -89,7 +89,8 @@ pub(super) fn words(args: &[&str]) -> Vec<String> {
     args.iter().map(|arg| (*arg).to_owned()).collect()
 }
 
-fn start_relay(host: &Host) -> anyhow::Result<Busel> {
+/// A relay in a host, with what it kept there if it ran before.
+pub fn start_relay(host: &Host) -> anyhow::Result<Busel> {
     let mut relay = Busel::new(host, "busel")?;
     let public = format!("{}:443", host.v4());
     let names = ["--sni", "sport.example", "--sni", "shop.example"];

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::World;
+use super::nat::Nat;
 use super::wiring;
 use crate::map::{Lan, Place};
 use crate::middlebox::{Captures, LinkSpec};
@@ -18,6 +19,9 @@ const SERVER: LinkSpec = LinkSpec::latency(Duration::from_millis(1));
 const TRUNK: LinkSpec = LinkSpec::latency(Duration::from_millis(1));
 /// From the border to the world.
 const ABROAD: LinkSpec = LinkSpec::latency(Duration::from_millis(10));
+/// The number of the first host in a LAN, and of the last.
+pub(super) const FIRST_SEAT: u8 = 10;
+pub(super) const LAST_SEAT: u8 = 250;
 /// The directory for captures of every test, each in one of its own, if whoever runs them wants any.
 pub(crate) const PCAP: &str = "BUSEL_LAB_PCAP";
 
@@ -48,9 +52,11 @@ pub(super) enum Role {
     /// Has a line of its own.
     Server,
     /// Has a line of its own, and a LAN behind a NAT.
-    Router,
+    Router { nat: Nat, lan: Lan },
     /// Is the n-th host of the LAN behind this router.
     Home { router: usize, number: u8 },
+    /// Is such a host, and a router with a LAN behind it.
+    Inner { router: usize, number: u8, nat: Nat, lan: Lan },
 }
 
 impl Drawing {
@@ -109,21 +115,44 @@ impl Drawing {
         self.server(place, name, v4)
     }
 
-    /// A customer's router with a NAT and a LAN behind it: one for each provider.
+    /// A customer's router with the usual NAT and a LAN behind it.
     #[must_use]
     pub fn router(self, place: Place, name: &str, v4: &str) -> Self {
-        self.host(place, name, v4, Role::Router, ACCESS)
+        self.nat(place, name, v4, Nat::PortRestricted)
     }
 
-    /// A host in the LAN behind a router: 192.168.1.10 is the first one behind the first provider's.
+    /// A customer's router, or a carrier's, with this NAT and a LAN behind it.
+    #[must_use]
+    pub fn nat(self, place: Place, name: &str, v4: &str, nat: Nat) -> Self {
+        let lan = self.next_lan();
+        self.host(place, name, v4, Role::Router { nat, lan }, ACCESS)
+    }
+
+    /// A router in the LAN behind another one, as customers have it whose carrier has a NAT too.
+    #[must_use]
+    pub fn inner(self, router: &str, name: &str, nat: Nat) -> Self {
+        let (lan, router) = (self.next_lan(), self.number(router));
+        self.behind(router, name, |number| Role::Inner { router, number, nat, lan })
+    }
+
+    /// A host in the LAN behind a router: 192.168.1.10 is the first one behind the first router.
     #[must_use]
     pub fn home(self, router: &str, name: &str) -> Self {
         let router = self.number(router);
+        self.behind(router, name, |number| Role::Home { router, number })
+    }
+
+    fn behind(self, router: usize, name: &str, role: impl FnOnce(u8) -> Role) -> Self {
         let place = self.hosts[router].place;
-        let others = self.hosts.iter().filter(|host| host.is_behind(router)).count();
-        let number = 10 + u8::try_from(others).expect("a LAN has few hosts");
-        let v4 = Lan::of(place).v4(number).to_string();
-        self.host(place, name, &v4, Role::Home { router, number }, ACCESS)
+        let lan = self.hosts[router].role.lan().expect("a router has a LAN");
+        let others = self.hosts.iter().filter(|host| host.router() == Some(router)).count();
+        let number = FIRST_SEAT + u8::try_from(others).expect("a LAN has few hosts");
+        self.host(place, name, &lan.v4(number).to_string(), role(number), ACCESS)
+    }
+
+    fn next_lan(&self) -> Lan {
+        let routers = self.hosts.iter().filter(|host| host.role.lan().is_some()).count();
+        Lan::of(u8::try_from(routers + 1).expect("a country of few routers"))
     }
 
     /// A site: its name has the addresses of this host.
@@ -190,21 +219,45 @@ impl Default for Drawing {
 }
 
 impl Plan {
-    pub(super) fn is_behind(&self, other: usize) -> bool {
-        matches!(self.role, Role::Home { router, .. } if router == other)
-    }
-
-    /// Its addresses as others know them.
-    pub(super) fn addrs(&self) -> Vec<IpAddr> {
+    /// The router that it is behind.
+    pub(super) fn router(&self) -> Option<usize> {
         match self.role {
-            Role::Home { number, .. } => {
-                let lan = Lan::of(self.place);
-                vec![IpAddr::V4(self.v4), IpAddr::V6(lan.v6(number)), IpAddr::V6(lan.ula(number))]
+            Role::Home { router, .. } | Role::Inner { router, .. } => Some(router),
+            Role::Server | Role::Router { .. } => None,
+        }
+    }
+}
+
+impl Role {
+    /// The LAN behind a router.
+    pub(super) fn lan(&self) -> Option<Lan> {
+        match self {
+            Self::Router { lan, .. } | Self::Inner { lan, .. } => Some(*lan),
+            Self::Server | Self::Home { .. } => None,
+        }
+    }
+}
+
+impl Drawing {
+    /// The addresses of a host as others know them.
+    pub(super) fn addrs(&self, plan: &Plan) -> Vec<IpAddr> {
+        match plan.role {
+            Role::Home { router, number } | Role::Inner { router, number, .. } => {
+                let lan = self.hosts[router].role.lan().expect("a router has a LAN");
+                vec![IpAddr::V4(plan.v4), IpAddr::V6(lan.v6(number)), IpAddr::V6(lan.ula(number))]
             }
-            Role::Server | Role::Router => {
-                vec![IpAddr::V4(self.v4), IpAddr::V6(self.place.v6(self.v4))]
+            Role::Server | Role::Router { .. } => {
+                vec![IpAddr::V4(plan.v4), IpAddr::V6(plan.place.v6(plan.v4))]
             }
         }
+    }
+
+    /// The routers behind this one, near or far.
+    pub(super) fn routers_behind(&self, router: usize) -> Vec<usize> {
+        let behind = (0..self.hosts.len()).filter(|host| {
+            self.hosts[*host].router() == Some(router) && self.hosts[*host].role.lan().is_some()
+        });
+        behind.flat_map(|inner| [vec![inner], self.routers_behind(inner)].concat()).collect()
     }
 }
 

@@ -7,9 +7,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,7 +19,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::{TcpSocket, TcpStream};
 
+use super::drawing::{FIRST_SEAT, LAST_SEAT};
 use super::{Launch, system};
+use crate::map::Lan;
 use crate::middlebox::Shared;
 
 /// A host of a world. Copies are the same host.
@@ -35,6 +37,10 @@ struct Inner {
     /// Where the kernel shows its network namespace, and its number.
     namespace: (String, u64),
     launched: AtomicU32,
+    /// Where it is behind a router.
+    seat: Mutex<Option<Seat>>,
+    /// The number of the last one that came into its LAN after the start, counted from the end.
+    came: AtomicU8,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -46,8 +52,15 @@ pub(super) struct Spec {
     pub(super) dir: PathBuf,
     pub(super) resolver: Option<IpAddr>,
     pub(super) number: usize,
-    /// The router that it is behind.
-    pub(super) router: Option<Host>,
+    /// The LAN behind it.
+    pub(super) lan: Option<Lan>,
+}
+
+/// A host's place in a LAN.
+#[derive(Clone)]
+pub(super) struct Seat {
+    pub(super) router: Host,
+    pub(super) number: u8,
 }
 
 /// Something that a host was told to do.
@@ -62,7 +75,11 @@ impl<T> Doing<T> {
 }
 
 impl Host {
-    pub(super) fn start(spec: Spec, shared: Arc<Shared>) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        spec: Spec,
+        seat: Option<Seat>,
+        shared: Arc<Shared>,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&spec.dir)?;
         let resolv_conf = spec.dir.join("resolv.conf");
         let lines =
@@ -80,8 +97,8 @@ impl Host {
             }
         })?;
         let namespace = started.recv().context("a host's thread")??;
-        let launched = AtomicU32::new(0);
-        Ok(Self { inner: Arc::new(Inner { spec, jobs, shared, namespace, launched }) })
+        let (launched, seat, came) = (AtomicU32::new(0), Mutex::new(seat), AtomicU8::new(0));
+        Ok(Self { inner: Arc::new(Inner { spec, jobs, shared, namespace, launched, seat, came }) })
     }
 
     /// Its name.
@@ -161,9 +178,8 @@ impl Host {
     pub fn plug(&self, plugged: bool) -> anyhow::Result<()> {
         let spec = &self.inner.spec;
         self.inner.shared.dark[spec.number].store(!plugged, Ordering::Relaxed);
-        let Some(router) = &spec.router else { return Ok(()) };
-        let IpAddr::V4(v4) = self.v4() else { return Ok(()) };
-        let port = super::wiring::router_port(v4.octets()[3]);
+        let Some(Seat { router, number }) = self.sits() else { return Ok(()) };
+        let port = super::wiring::router_port(number);
         let state = if plugged { "up" } else { "down" };
         let batch = format!("link set {port} {state}\n");
         router.enter(move || system("ip", &["-batch", "-"], &batch))
@@ -181,6 +197,31 @@ impl Host {
         // It fails only if the thread has ended, and then nobody answers either.
         self.inner.jobs.send(job).ok();
         Doing(receiver)
+    }
+
+    /// The LAN behind it, if it is a router.
+    pub(super) fn lan(&self) -> Option<Lan> {
+        self.inner.spec.lan
+    }
+
+    /// Its number in the LAN that it is in.
+    pub(super) fn seat(&self) -> Option<u8> {
+        Some(self.sits()?.number)
+    }
+
+    /// Gives it another place in a LAN; says which it had.
+    pub(super) fn sit(&self, seat: Seat) -> Option<Seat> {
+        self.inner.seat.lock().unwrap_or_else(PoisonError::into_inner).replace(seat)
+    }
+
+    fn sits(&self) -> Option<Seat> {
+        self.inner.seat.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A number in the LAN behind it that nobody had yet.
+    pub(super) fn free_seat(&self) -> Option<u8> {
+        let came = self.inner.came.fetch_add(1, Ordering::Relaxed);
+        LAST_SEAT.checked_sub(came).filter(|number| *number > 2 * FIRST_SEAT)
     }
 
     /// Where the kernel shows its network namespace.

@@ -11,7 +11,8 @@ use std::time::Instant;
 use anyhow::Context as _;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use super::drawing::{Drawing, Plan, Role};
+use super::drawing::{Drawing, FIRST_SEAT, LAST_SEAT, Plan, Role};
+use super::nat::Nat;
 use super::{Host, World, host, system};
 use crate::map::Lan;
 use crate::middlebox::{Attached, Middlebox, Parts, Routes, Shared};
@@ -19,6 +20,8 @@ use crate::sandbox::OWN;
 
 /// The device of each host that leads to the world.
 const UPLINK: &str = "wan";
+/// The device of each host in a LAN that leads to its router.
+const HOME: &str = "eth0";
 /// As long as a TUN device's queue may be, so that it is not the bottleneck.
 const TUN_QUEUE: u32 = 2000;
 
@@ -29,10 +32,13 @@ pub(super) fn start(drawing: Drawing) -> anyhow::Result<World> {
     let began = Instant::now();
     let (hosts, devices) = hosts(&drawing, &dir, &shared)?;
     for (number, plan) in drawing.hosts.iter().enumerate() {
-        if let Role::Home { router, number: home } = plan.role {
-            connect(&hosts[router], &hosts[number], Lan::of(plan.place), home)
-                .with_context(|| format!("the LAN of {}", plan.name))?;
-        }
+        let Some(router) = plan.router() else { continue };
+        connect(&hosts[router], &hosts[number])
+            .and_then(|()| match plan.role {
+                Role::Inner { nat, lan, .. } => inner(&hosts[router], &hosts[number], nat, lan),
+                Role::Server | Role::Router { .. } | Role::Home { .. } => Ok(()),
+            })
+            .with_context(|| format!("the LAN of {}", plan.name))?;
     }
     let parts = Parts {
         routes: routes(&drawing),
@@ -72,16 +78,19 @@ fn hosts(
     for (number, plan) in drawing.hosts.iter().enumerate() {
         let spec = host::Spec {
             name: plan.name.clone(),
-            addrs: plan.addrs(),
+            addrs: drawing.addrs(plan),
             dir: dir.join(&plan.name),
             resolver: drawing.resolvers[plan.place as usize],
             number,
-            router: match plan.role {
-                Role::Home { router, .. } => Some(Host::clone(&hosts[router])),
-                Role::Server | Role::Router => None,
-            },
+            lan: plan.role.lan(),
         };
-        hosts.push(Host::start(spec, Arc::clone(shared))?);
+        let seat = match plan.role {
+            Role::Home { router, number } | Role::Inner { router, number, .. } => {
+                Some(host::Seat { router: Host::clone(&hosts[router]), number })
+            }
+            Role::Server | Role::Router { .. } => None,
+        };
+        hosts.push(Host::start(spec, seat, Arc::clone(shared))?);
     }
     let setting_up: Vec<_> = hosts
         .iter()
@@ -101,7 +110,7 @@ fn hosts(
 
 /// Runs in a host: its device to the world, and for a router its LAN and NAT.
 fn uplink(plan: &Plan) -> anyhow::Result<Option<SyncDevice>> {
-    if let Role::Home { .. } = plan.role {
+    if plan.router().is_some() {
         ip("link set lo up\n")?;
         return Ok(None);
     }
@@ -116,15 +125,14 @@ fn uplink(plan: &Plan) -> anyhow::Result<Option<SyncDevice>> {
          route add default dev {UPLINK}\n\
          route add ::/0 dev {UPLINK}\n"
     ))?;
-    if plan.role == Role::Router {
-        router(Lan::of(plan.place))?;
+    if let Role::Router { nat, lan } = plan.role {
+        router(lan, nat, UPLINK)?;
     }
     Ok(Some(device))
 }
 
-/// A bridge for the LAN, and a NAT as homes have it: IPv4 is masked, IPv6 is not, and neither lets
-/// in what nobody within has asked for.
-fn router(lan: Lan) -> anyhow::Result<()> {
+/// A bridge for the LAN, and a NAT as homes have it.
+fn router(lan: Lan, nat: Nat, out: &str) -> anyhow::Result<()> {
     let (v4, v6, ula) = (lan.v4(1), lan.v6(1), lan.ula(1));
     ip(&format!(
         "link add lan type bridge mcast_snooping 0\n\
@@ -136,28 +144,24 @@ fn router(lan: Lan) -> anyhow::Result<()> {
     for family in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
         std::fs::write(format!("/proc/sys/net/{family}"), "1").context(family)?;
     }
-    let rules = format!(
-        "table ip nat {{\n\
-           chain after {{ type nat hook postrouting priority srcnat;\n\
-             oifname {UPLINK} masquerade\n\
-           }}\n\
-         }}\n\
-         table inet guard {{\n\
-           chain through {{ type filter hook forward priority filter; policy drop;\n\
-             iifname lan accept\n\
-             ct state established,related accept\n\
-           }}\n\
-         }}\n"
-    );
-    system("nft", &["-f", "-"], &rules)
+    system("nft", &["-f", "-"], &nat.rules(out))
+}
+
+/// Makes a host behind a router one itself; the IPv6 addresses of its LAN are routed to it.
+fn inner(outer: &Host, host: &Host, nat: Nat, lan: Lan) -> anyhow::Result<()> {
+    let (net, via) = (lan.v6(0), host.v6());
+    outer.enter(move || ip(&format!("route add {net}/64 via {via}\n")))?;
+    host.enter(move || router(lan, nat, HOME))
 }
 
 /// Plugs a home into its router's bridge.
-fn connect(router: &Host, home: &Host, lan: Lan, number: u8) -> anyhow::Result<()> {
+fn connect(router: &Host, home: &Host) -> anyhow::Result<()> {
+    let lan = router.lan().context("it is no router")?;
+    let number = home.seat().context("it is behind no router")?;
     let (plug, namespace) = (router_port(number), home.namespace());
     router.enter(move || {
         ip(&format!(
-            "link add {plug} type veth peer name eth0 netns {namespace}\n\
+            "link add {plug} type veth peer name {HOME} netns {namespace}\n\
              link set {plug} master lan up\n"
         ))
     })?;
@@ -165,14 +169,25 @@ fn connect(router: &Host, home: &Host, lan: Lan, number: u8) -> anyhow::Result<(
     let (gate4, gate6) = (lan.v4(1), lan.v6(1));
     home.enter(move || {
         ip(&format!(
-            "address add {v4}/24 dev eth0\n\
-             address add {v6}/64 dev eth0 nodad\n\
-             address add {ula}/64 dev eth0 nodad\n\
-             link set eth0 up\n\
+            "address add {v4}/24 dev {HOME}\n\
+             address add {v6}/64 dev {HOME} nodad\n\
+             address add {ula}/64 dev {HOME} nodad\n\
+             link set {HOME} up\n\
              route add default via {gate4}\n\
              route add ::/0 via {gate6}\n"
         ))
     })
+}
+
+/// Pulls a home's cable and plugs it in behind another router.
+pub(super) fn move_home(home: &Host, router: &Host) -> anyhow::Result<()> {
+    let number = router.free_seat().context("no place is left in that LAN")?;
+    let Some(left) = home.sit(host::Seat { router: router.clone(), number }) else {
+        anyhow::bail!("{} is behind no router", home.name());
+    };
+    let plug = router_port(left.number);
+    left.router.enter(move || ip(&format!("link del {plug}\n")))?;
+    connect(router, home)
 }
 
 /// The router's end of the cable to a home.
@@ -180,20 +195,21 @@ pub(super) fn router_port(number: u8) -> String {
     format!("port{number}")
 }
 
-/// All ways of the drawing: what is behind a router and has a public address is reached through it.
+/// All ways of the drawing: what is behind a router and has a public address is reached through it,
+/// wherever in its LAN it may come to sit.
 fn routes(drawing: &Drawing) -> Routes {
     let numbered = drawing.hosts.iter().enumerate();
     let attached = numbered.map(|(number, plan)| {
-        if let Role::Home { .. } = plan.role {
+        if plan.router().is_some() {
             return None;
         }
-        let behind = drawing.hosts.iter().filter(|host| host.is_behind(number));
-        let is_public = |addr: &IpAddr| crate::map::is_domestic(*addr);
-        let behind = behind.flat_map(Plan::addrs).filter(is_public);
+        let routers = std::iter::once(number).chain(drawing.routers_behind(number));
+        let lans = routers.filter_map(|router| drawing.hosts[router].role.lan());
+        let seats = lans.flat_map(|lan| (FIRST_SEAT..=LAST_SEAT).map(move |n| lan.v6(n)));
         Some(Attached {
             place: plan.place,
-            customer: plan.role == Role::Router,
-            addrs: plan.addrs().into_iter().chain(behind).collect(),
+            customer: matches!(plan.role, Role::Router { .. }),
+            addrs: drawing.addrs(plan).into_iter().chain(seats.map(IpAddr::V6)).collect(),
         })
     });
     Routes::new(attached.collect())

@@ -8,7 +8,7 @@ use anyhow::Context;
 use busel_injector::keys::{CertRequest, Keys, Subkey, VALIDITY_SECS};
 use busel_injector::renewal::Certify;
 use busel_injector::{Config as InjectorConfig, Injector as Running};
-use busel_node::config::{Config, Exit, ExitQuota, Exposure, Lan, SiteConfig};
+use busel_node::config::{Config, Exit, Exposure, GiveQuota, Lan, SiteConfig};
 use busel_node::control::Control;
 use busel_node::{Node, clock};
 use busel_proto::cert::SubkeyCert;
@@ -65,7 +65,7 @@ fn config(setup: &Setup, injector: &Injector) -> anyhow::Result<Config> {
     let defaults = Config {
         exposure: Exposure::Open,
         exit: Exit::Web,
-        exit_quota: ExitQuota::Unlimited,
+        give_quota: GiveQuota::Unlimited,
         lan: Some(Lan::Off),
         ..Config::default()
     };
@@ -182,11 +182,11 @@ mod tests {
     fn what_its_operator_wrote_stands_and_defaults_only_where_nothing_was() {
         let config = configured("", &[]).unwrap();
         assert_eq!((config.exit, config.exposure), (Exit::Web, Exposure::Open));
-        assert_eq!(config.exit_quota, ExitQuota::Unlimited);
+        assert_eq!(config.give_quota, GiveQuota::Unlimited);
         assert_eq!(config.sites[0].hosts, "news.example");
 
-        let config = configured("exit = 'off'\ndir = '/srv/x'\nexit-quota = 9\n", &[]).unwrap();
-        assert_eq!((config.exit, config.exit_quota), (Exit::Off, ExitQuota::Bytes(9)));
+        let config = configured("exit = 'off'\ndir = '/srv/x'\ngive-quota = 9\n", &[]).unwrap();
+        assert_eq!((config.exit, config.give_quota), (Exit::Off, GiveQuota::Bytes(9)));
         assert_eq!(config.dir, PathBuf::from("/srv/x"));
         let config = configured("exit = 'off'", &["--exit", "sites"]).unwrap();
         assert_eq!(config.exit, Exit::Sites);

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use busel_node::config::Exposure;
+use busel_node::config::{Exit, Exposure};
 use busel_node::control::client::Client;
-use busel_node::control::{Control, Status as Told};
+use busel_node::control::{Control, Gives, Status as Told};
 
 use super::data_dir;
 use crate::args::{Setup, Status};
@@ -43,6 +43,10 @@ fn show(told: &Told) {
     let finders: Vec<_> =
         told.finders.iter().map(|finder| format!("{} {}", finder.name, finder.known)).collect();
     row("found by", &finders.join(", "));
+    row("gives", &gives(&told.gives));
+    if let Some(rests) = &told.gives.rests {
+        row("", &format!("nothing now: {rests}"));
+    }
     for root in &told.trusted {
         row("trusts", &format!("“{}” for {}", root.label, root.hosts.join(", ")));
     }
@@ -55,4 +59,54 @@ fn show(told: &Told) {
         if store.passphrase { "passphrase" } else { "no passphrase: the disk protects nothing" };
     let used = format!("{} of {}", size(store.bytes), size(store.quota));
     row("store", &format!("{} snapshots, {used}, {lock}", store.snapshots));
+}
+
+/// What was given today, of what, and as what.
+fn gives(gives: &Gives) -> String {
+    let kinds = [
+        (gives.relay.is_some(), gives.relayed, "relayed"),
+        (gives.passes, gives.passed, "passed on"),
+        (gives.exit != Exit::Off, gives.tunnelled, "tunnelled"),
+        (gives.passes, gives.copied, "in copies"),
+    ];
+    let kinds: Vec<_> = kinds
+        .iter()
+        .filter(|(does, bytes, _)| *does || *bytes > 0)
+        .map(|(_, bytes, kind)| format!("{} {kind}", size(*bytes)))
+        .collect();
+    if kinds.is_empty() {
+        return "nothing to others".to_owned();
+    }
+    let of = gives.a_day.map_or_else(String::new, |day| format!(" of {}", size(day)));
+    let rate = gives.a_second.map_or_else(String::new, |rate| format!(", {} a second", size(rate)));
+    format!("{}{of} today{rate}: {}", size(gives.bytes), kinds.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_is_told_with_its_limits_and_what_is_not_offered_is_not_named() {
+        let quiet = Gives {
+            relay: None,
+            passes: false,
+            exit: Exit::Off,
+            bytes: 0,
+            relayed: 0,
+            passed: 0,
+            tunnelled: 0,
+            copied: 0,
+            a_day: Some(10 << 30),
+            a_second: None,
+            rests: None,
+        };
+        assert_eq!(gives(&quiet), "nothing to others");
+        let open = Gives { passes: true, bytes: 2048, passed: 2048, ..quiet.clone() };
+        let told = "2.0 KiB of 10.0 GiB today: 2.0 KiB passed on, 0 B in copies";
+        assert_eq!(gives(&open), told);
+        let relay = Some("relay.example:443".to_owned());
+        let all = Gives { relay, relayed: 5, a_day: None, a_second: Some(1024), ..quiet };
+        assert_eq!(gives(&all), "0 B today, 1.0 KiB a second: 5 B relayed");
+    }
 }

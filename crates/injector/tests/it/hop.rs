@@ -2,7 +2,7 @@
 //! can't read what it passes. Who passes nothing on says so, and the reader goes by itself.
 
 use busel_node::Node;
-use busel_node::config::{Exit, ExitQuota, Exposure};
+use busel_node::config::{Exit, Exposure, GiveQuota};
 use busel_node::request::Authority;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::id::PeerId;
@@ -62,7 +62,7 @@ async fn a_hop_that_knows_no_injector_is_passed_by() {
 async fn a_hop_whose_day_is_used_up_is_passed_by() {
     let world = without_exit().await;
     let mut config = world.reader_config();
-    (config.exposure, config.exit_quota) = (Exposure::Open, ExitQuota::Bytes(10));
+    (config.exposure, config.give_quota) = (Exposure::Open, GiveQuota::Bytes(10));
     let helper = world.join(config).await;
     let reader = world.reader(Exposure::Quiet).await;
     world.introduce(&reader, &helper).await;

@@ -7,6 +7,7 @@ mod attacks;
 mod beside;
 mod coalesce;
 mod double_post;
+mod giving;
 mod heed;
 mod hop;
 mod invites;

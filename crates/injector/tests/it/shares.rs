@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use busel_node::Body;
-use busel_node::config::ExitQuota;
+use busel_node::config::GiveQuota;
 use busel_proto::failure::Failure;
 use busel_proto::message::{Answer, Ask};
 use futures_util::stream::{self, StreamExt};
@@ -172,7 +172,7 @@ async fn an_exit_whose_bytes_are_used_up_says_so() {
     let behind = tokio::net::TcpListener::bind(crate::support::LOOPBACK).await.unwrap();
     let addr = behind.local_addr().unwrap();
     let limited = move |config: &mut busel_node::Config| {
-        config.exit_quota = ExitQuota::Bytes(1000);
+        config.give_quota = GiveQuota::Bytes(1000);
         config.connect_to.retain(|to| to.port != 443);
         config.connect_to.push(busel_node::config::ConnectTo {
             host: HOST.into(),
@@ -193,7 +193,7 @@ async fn an_exit_whose_bytes_are_used_up_says_so() {
 
     // A restart does not bring the day's bytes back, nor does a crash.
     let store = world.injector_node.store();
-    until(|| store.setting("exit-used").unwrap().is_some()).await;
+    until(|| store.setting("given").unwrap().is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::metered::{Meter, Metered};
 use crate::carrier::{Arrival, Carrier};
 
 /// Sessions at once.
@@ -61,6 +62,7 @@ impl Entry {
 #[derive(Clone)]
 pub(super) struct Sessions {
     service: RelayService,
+    meter: Option<Arc<dyn Meter>>,
     live: Arc<Mutex<HashMap<Token, Live>>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -74,8 +76,13 @@ struct Live {
 }
 
 impl Sessions {
-    pub(super) fn new(service: RelayService, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        Self { service, live: Arc::default(), stop, tasks }
+    pub(super) fn new(
+        service: RelayService,
+        meter: Option<Arc<dyn Meter>>,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { service, meter, live: Arc::default(), stop, tasks }
     }
 
     /// Lets a leg in; gives the request back if it has no session here, or there is no place for a
@@ -112,7 +119,8 @@ impl Sessions {
         if let Some(live) = all.get(&entry.token) {
             return Some(live.clone());
         }
-        if !entry.first || all.len() >= MAX_SESSIONS {
+        let paid = self.meter.as_ref().is_none_or(|meter| meter.may());
+        if !entry.first || !paid || all.len() >= MAX_SESSIONS {
             return None;
         }
         let (arrivals, incoming) = mpsc::channel(MAX_ARRIVALS);
@@ -137,6 +145,7 @@ impl Sessions {
         arrivals: mpsc::Receiver<Arrival>,
     ) -> io::Result<()> {
         let (near, far) = pair().await?;
+        let near = Metered::new(near, self.meter.clone());
         let service = RelayServiceWithNotify::new(self.service.clone(), Arc::new(Notify::new()));
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

@@ -116,7 +116,7 @@ async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
         asked.map_err(|_| stream.why(Failure::CutOff))?;
         let _ = stream.send.finish();
         let body = frame::read(&mut stream.recv, MAX_FRAME).await;
-        let body = body.map_err(|e| stream.why(Failure::Protocol(e.to_string())))?;
+        let body = body.map_err(|e| stream.why(broken(e)))?;
         let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
         Ok((answer, stream))
     };
