@@ -54,9 +54,11 @@ impl Shaker {
     /// One that believes those for whom one of these authorities vouches.
     pub fn of_the_web(roots: Arc<RootCertStore>) -> Self {
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, tls::provider()).build();
-        // It fails for an empty store alone: then nobody is believed.
-        let verifier = verifier.map_or_else(|_| tls::nobody(), |verifier| verifier);
-        Self(stack::Client::new(verifier))
+        Self(stack::Client::new(match verifier {
+            Ok(verifier) => verifier,
+            // Only an empty store is refused.
+            Err(_) => tls::nobody(),
+        }))
     }
 
     /// One that believes who has the key of this pin, whatever name it shows.
