@@ -25,9 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// How often a page is asked for anew under a block that ought to be got past.
 const TRIES: usize = 2;
 /// Pages read under the block, after the first; the helper has them.
-const DURING: usize = 3;
-/// How often the reader reads once the block is lifted, and how often at most.
+const DURING: usize = 2;
+/// A pause after which the site has closed what was open, so that a block of new connections is felt.
+/// So often the reader reads once the block is lifted …
 const PAUSE: Duration = Duration::from_secs(3);
+/// … and so many times at most.
 const LATER: usize = 18;
 /// A box that nobody can switch back on.
 const FOR_GOOD: &str = "power_loss";
@@ -76,7 +78,9 @@ pub struct Healed {
     pub under: Option<String>,
     /// How long after the block its first byte came.
     pub first_byte_ms: Option<u64>,
-    /// How long after the lifting a page came by the old way.
+    /// How long after the lifting the first byte of a page came …
+    pub again_ms: Option<u64>,
+    /// … and of one by the old way.
     pub back_ms: Option<u64>,
     /// What is wrong with it.
     pub wrong: Option<String>,
@@ -134,10 +138,11 @@ impl Plan {
             before,
             under: None,
             first_byte_ms: None,
+            again_ms: None,
             back_ms: None,
             wrong: None,
         };
-        reading.page = 0;
+        std::thread::sleep(PAUSE);
         let in_force = self.case.force(&stage)?;
         self.under(&stage, &mut reading, &mut healed)?;
         for point in Point::ALL {
@@ -177,6 +182,7 @@ impl Plan {
             return Ok(());
         }
         for _ in 0..DURING {
+            std::thread::sleep(PAUSE);
             let visit = reading.next(stage)?;
             if !visit.passed() {
                 healed.wrong = Some(format!("a later page did not come: {}", visit.told()));
@@ -233,13 +239,18 @@ impl Reading {
         let since = Instant::now();
         let mut how = String::new();
         for _ in 0..LATER {
+            std::thread::sleep(PAUSE);
+            let asked = since.elapsed();
             let visit = self.next(stage)?;
             how = if visit.passed() { self.how(&visit) } else { visit.told() };
+            let first_byte = visit.load.ttfb.map(|ttfb| millis(asked + ttfb));
+            if visit.passed() && healed.again_ms.is_none() {
+                healed.again_ms = first_byte;
+            }
             if visit.passed() && how == healed.before {
-                healed.back_ms = Some(millis(since.elapsed()));
+                healed.back_ms = first_byte;
                 return Ok(());
             }
-            std::thread::sleep(PAUSE);
         }
         let wrong = format!("the block was lifted, and the last page came by {how:?}");
         healed.wrong.get_or_insert(wrong);

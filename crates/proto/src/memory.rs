@@ -255,7 +255,7 @@ fn burden(route: Route) -> u32 {
     match route {
         Route::Local | Route::Direct => 0,
         Route::Swarm => 1,
-        Route::Injector | Route::Tunnel => 2,
+        Route::Injector | Route::Tunnel => 3,
     }
 }
 
@@ -315,7 +315,7 @@ mod tests {
         assert!(tests[0] <= 25 && pauses.iter().all(|pause| *pause >= 30), "{tests:?}");
         assert!(pauses.last() > pauses.first(), "{tests:?}");
         let now = Tick(0) + MS(1_200_000);
-        memory.worked(&site(), Route::Injector, MS(230), now);
+        memory.worked(&site(), Route::Injector, MS(60), now);
         memory.worked(&site(), Route::Direct, MS(260), now);
         assert!(direct_first(&memory, now), "others are left alone again");
     }

@@ -9,14 +9,15 @@ const HEAD: &str = "\
 
 Written by `cargo xtask lab --healing`; do not edit. Somebody reads at home through a node, and a
 technique is put in force in the middle of that; then it is lifted. *First byte* is the time from the
-moment of the block to the first byte of the next page, with all that was tried in vain before it;
-*back* the time from the lifting to the first page that came as before, while a page is read every
-three seconds. *any* is a quiet node that may use all ways, and its routes are named; *wires*
+moment of the block to the first byte of the next page, with all that was tried in vain before it; the
+site has closed its connection by then, those to other nodes are open. *Again* is the time from the lifting
+to the first page, *back* that to the first one that came as before, while one is asked for every three
+seconds, the first time three seconds after the lifting. *any* is a quiet node that may use all ways, and its routes are named; *wires*
 is an open one that reaches nothing but an injector, and the wire to that is named. One run on one machine that is busy with other worlds: read
 the order of magnitude.
 
-| technique | reader | before | under the block | first byte, ms | back, s |
-| --- | --- | --- | --- | --: | --: |
+| technique | reader | before | under the block | first byte, ms | again, s | back, s |
+| --- | --- | --- | --- | --: | --: | --: |
 ";
 
 /// The table.
@@ -27,12 +28,13 @@ pub fn markdown(all: &[Healed]) -> String {
         let seconds = |ms: u64| format!("{}.{}", ms / 1000, ms % 1000 / 100);
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             healed.technique,
             healed.way,
             healed.before,
             or_dash(healed.under.clone()),
             or_dash(healed.first_byte_ms.map(|ms| ms.to_string())),
+            or_dash(healed.again_ms.map(seconds)),
             or_dash(healed.back_ms.map(seconds)),
         )
         .expect("a String takes all");

@@ -81,6 +81,7 @@ fn config(dir: &Path, sites: &[&str]) -> String {
          http {{\n\
            log_format short '$remote_addr $host $request_uri';\n\
            access_log access.log short;\n\
+           keepalive_timeout 2s;\n\
            default_type text/html; sendfile on; tcp_nopush on; index index;\n\
            add_header Cache-Control 'public, max-age=600';\n\
            client_body_temp_path tmp-body; proxy_temp_path tmp-proxy;\n\

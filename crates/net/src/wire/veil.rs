@@ -122,6 +122,7 @@ impl Wire for Veil {
     }
 
     fn moved(&self) {
+        self.shared.streams.moved();
         lock(&self.shared.lines).values_mut().for_each(|(_, line)| line.moved());
     }
 

@@ -57,19 +57,28 @@ pub(super) struct Streams {
     /// For whoever binds the endpoint.
     inbox: Mutex<Option<mpsc::Receiver<Datagram>>>,
     pub(super) stop: CancellationToken,
+    /// Ends what was dialled before the device moved to another network.
+    here: Mutex<CancellationToken>,
     pub(super) tasks: TaskTracker,
 }
 
 impl Streams {
     pub(super) fn new() -> Self {
         let (came, inbox) = mpsc::channel(IN_QUEUE);
+        let stop = CancellationToken::new();
         Self {
             open: Mutex::default(),
             came,
             inbox: Mutex::new(Some(inbox)),
-            stop: CancellationToken::new(),
+            here: Mutex::new(stop.child_token()),
+            stop,
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// Gives up what was dialled on the last network.
+    pub(super) fn moved(&self) {
+        std::mem::replace(&mut *lock(&self.here), self.stop.child_token()).cancel();
     }
 
     /// What comes by streams; once.
@@ -103,9 +112,9 @@ impl Streams {
 pub(super) fn dial(shared: &Arc<Shared>, to: SocketAddr, secret: VeilSecret) {
     let (shared, at) = (shared.clone(), inner_addr(to));
     let (queue, out) = shared.streams.begin(at.clone());
+    let stop = lock(&shared.streams.here).clone();
     let tracker = shared.streams.tasks.clone();
     tracker.spawn(async move {
-        let stop = shared.streams.stop.clone();
         tokio::select! {
             () = stop.cancelled() => {}
             () = carry_dialled(&shared, to, &secret, &at, out) => {}
