@@ -169,6 +169,7 @@ fn invites() -> Vec<Vec<u8>> {
         pin: Hash([5; 32]),
         secret: [6; 16],
         also: vec![],
+        spares: None,
     };
     let pattern = HostPattern::parse("*.news.example").expect("a fixed pattern");
     let mut site = Site::new(pattern.clone());

@@ -16,6 +16,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3", "/usr/bin/python3"),
     ("tinyproxy-bin", "/usr/bin/tinyproxy"),
     ("microsocks", "/usr/bin/microsocks"),
+    ("shadowsocks-libev", "/usr/bin/ss-local"),
     ("nftables", "/usr/sbin/nft"),
     ("iproute2", "/bin/ip"),
     ("util-linux", "/usr/bin/unshare"),

@@ -55,6 +55,7 @@ fn config(world: &World, name: &str, change: impl FnOnce(&mut Config)) -> Result
     let mut config = Config {
         dir: own_dir(world, name)?,
         http: Some(LOOPBACK),
+        http_tells: true,
         quota: 16 << 30,
         direct: false,
         // Nobody is asked: the two hosts have fixed destinations.

@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// Run a relay behind an ordinary web site
     Relay(Relay),
     /// Print an invite for a friend, made by the running node
-    Invite,
+    Invite(Invite),
     /// Join an invite
     Join(Join),
     /// Take the word of a root: keys that it takes back, or copies that it vouches for
@@ -103,6 +103,10 @@ pub(crate) struct NodeFlags {
     /// Use that proxy only where the plain way fails
     #[arg(long)]
     pub(crate) upstream_also: bool,
+    /// Look for proxies of other programs on this device (Tor, Psiphon, Lantern…), and use what is found
+    /// where the plain way fails
+    #[arg(long, conflicts_with = "upstream")]
+    pub(crate) upstream_find: bool,
     /// A resolver: system, udp://IP:PORT or https://NAME@IP:PORT; several are tried in order
     #[arg(long, value_name = "RESOLVER")]
     pub(crate) dns: Vec<String>,
@@ -217,6 +221,10 @@ pub(crate) struct Up {
     /// Where the HTTP proxy listens
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Have the proxy say in each answer by which way it came (Busel-Route) and who vouches for it
+    /// (Busel-Authority): to every program that uses it, and to the scripts of the site that is read
+    #[arg(long)]
+    pub(crate) tell: bool,
     #[command(flatten)]
     pub(crate) node: NodeFlags,
 }
@@ -322,7 +330,10 @@ pub(crate) enum Root {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Relay {
+    #[command(subcommand)]
+    pub(crate) ways: Option<RelayWays>,
     /// Where to listen
     #[arg(long, default_value = "0.0.0.0:443", value_name = "IP:PORT")]
     pub(crate) listen: SocketAddr,
@@ -352,9 +363,49 @@ pub(crate) struct Relay {
     pub(crate) client_rate: Option<NonZeroU32>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum RelayWays {
+    /// Make invites that are counted: each with ways in of its own, which can be taken back
+    Give {
+        /// How many invites
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+        invites: u32,
+        /// How many spare ways in each brings, to hand on to others
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=256))]
+        spares: u32,
+        /// For how many days they are good
+        #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+    },
+    /// Take ways in back; a running relay heeds it within a second
+    Revoke {
+        /// Invites that leaked, as for `busel join`: what of this relay is in them is taken back
+        invites: Vec<String>,
+        /// A whole batch
+        #[arg(long, value_name = "NUMBER")]
+        batch: Vec<u32>,
+        /// The way in of the invite that the relay prints, which all its holders share
+        #[arg(long)]
+        shared: bool,
+    },
+    /// List the batches that were given out, and how many of each are used
+    List,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Invite {
+    /// Show it as a QR code, too, for a friend's camera
+    #[arg(long)]
+    pub(crate) qr: bool,
+    /// Write its QR code to this file, a PNG picture; must not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) png: Option<PathBuf>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Join {
-    /// The invite, or the file that holds it
+    /// The invite; or the file that holds it, as text or as a QR code in a picture (PNG or JPEG, a
+    /// photo, say); or -, for standard input
     pub(crate) invite: String,
     /// Trust what it asks to be trusted, without being asked
     #[arg(long)]

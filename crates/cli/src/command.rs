@@ -99,6 +99,7 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     if flags.upstream_also {
         config.upstream_use = UpstreamUse::Also;
     }
+    config.upstream_find |= flags.upstream_find;
     config.plain_wire = flags.plain_wire.or(config.plain_wire);
     config.lan = flags.lan.map(Into::into).or(config.lan);
     config.lan_dial = flags.lan_dial.or(config.lan_dial);

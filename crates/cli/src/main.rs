@@ -3,6 +3,7 @@
 mod args;
 mod command;
 mod demo;
+mod qr;
 mod screen;
 mod secret_file;
 
@@ -47,7 +48,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Injector(injector) => command::injector::run(&setup, injector).await,
         Command::Root(root) => command::root::run(root),
         Command::Relay(relay) => command::relay::run(&setup, relay).await,
-        Command::Invite => command::invite::run(&setup).await,
+        Command::Invite(invite) => command::invite::run(&setup, invite).await,
         Command::Join(join) => command::join::run(&setup, join).await,
         Command::Heed(heed) => command::heed::run(&setup, heed).await,
         Command::Status(status) => command::status::run(&setup, status).await,

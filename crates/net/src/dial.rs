@@ -4,6 +4,7 @@
 //! It takes addresses: resolving, and distrusting what was resolved, is the caller's. Names it takes
 //! only where an upstream proxy is to look them up, so that no query leaves the device around it.
 
+pub mod found;
 mod upstream;
 
 use std::io;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use busel_proto::failure::Failure;
 use tokio::net::TcpStream;
 
+use found::Found;
+
 pub use upstream::Upstream;
 
 /// A connection attempt is given up after this long; the race does not wait for it.
@@ -24,64 +27,81 @@ pub const BESIDE: Duration = Duration::from_secs(3);
 
 /// Opens TCP connections: directly, through an upstream proxy, or through it where else nothing leads.
 #[derive(Debug, Clone, Default)]
-pub struct Dialer {
-    upstream: Option<Arc<Upstream>>,
-    /// The upstream proxy is a further way, not the only one.
-    also: bool,
+pub struct Dialer(Way);
+
+#[derive(Debug, Clone, Default)]
+enum Way {
+    #[default]
+    Plain,
+    /// Through a proxy and in no other way; if it was found, who wants to know that it fails.
+    Through(Arc<Upstream>, Option<Arc<Found>>),
+    /// Through a proxy where the plain way fails.
+    Also(Arc<Upstream>),
+    /// Through what was found on this device where the plain way fails, while there is something.
+    Found(Arc<Found>),
 }
 
 impl Dialer {
     /// Dials through this proxy and in no other way.
     pub fn through(upstream: Upstream) -> Self {
-        Self { upstream: Some(Arc::new(upstream)), also: false }
+        Self(Way::Through(Arc::new(upstream), None))
     }
 
     /// Dials directly, and through this proxy where that fails.
     pub fn also_through(upstream: Upstream) -> Self {
-        Self { upstream: Some(Arc::new(upstream)), also: true }
+        Self(Way::Also(Arc::new(upstream)))
+    }
+
+    /// Dials directly, and where that fails through what was found on this device, if anything was.
+    pub fn also_found(found: Arc<Found>) -> Self {
+        Self(Way::Found(found))
     }
 
     /// Whether all goes through an upstream proxy.
     pub fn is_upstream(&self) -> bool {
-        self.upstream.is_some() && !self.also
+        matches!(self.0, Way::Through(..))
     }
 
     /// The dialer through the upstream proxy alone, where that is a further way.
     pub fn further(&self) -> Option<Self> {
-        self.also.then(|| Self { also: false, ..self.clone() })
+        match &self.0 {
+            Way::Plain | Way::Through(..) => None,
+            Way::Also(upstream) => Some(Self(Way::Through(upstream.clone(), None))),
+            Way::Found(found) => Some(Self(Way::Through(found.best()?, Some(found.clone())))),
+        }
     }
 
     /// The dialer without that further way.
     #[must_use]
     pub fn plain(&self) -> Self {
-        if self.also { Self::default() } else { self.clone() }
+        if self.is_upstream() { self.clone() } else { Self::default() }
     }
 
     /// Connects to `addr`, without delay of small writes.
     pub async fn dial(&self, addr: SocketAddr) -> Result<TcpStream, Failure> {
+        let plain = self.plain();
         match self.further() {
-            None => self.dial_one(addr).await,
-            Some(further) => {
-                let plain = self.plain();
-                beside(plain.dial_one(addr), further.dial_one(addr)).await
-            }
+            None => plain.dial_one(addr).await,
+            Some(further) => beside(plain.dial_one(addr), further.dial_one(addr)).await,
         }
     }
 
     async fn dial_one(&self, addr: SocketAddr) -> Result<TcpStream, Failure> {
-        ready(async {
-            match &self.upstream {
-                None => TcpStream::connect(addr).await.map_err(|e| of_io(&e)),
-                Some(upstream) => upstream.connect(&addr.ip().to_string(), addr.port()).await,
+        match &self.0 {
+            Way::Through(upstream, found) => {
+                through(upstream, found.as_deref(), &addr.ip().to_string(), addr.port()).await
             }
-        })
-        .await
+            _ => ready(async { TcpStream::connect(addr).await.map_err(|e| of_io(&e)) }).await,
+        }
     }
 
     /// Connects to `host`, which the upstream proxy looks up. Without one there is nobody to do so.
     pub async fn dial_name(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
-        let upstream = self.upstream.as_ref().ok_or(Failure::NameUnanswered)?;
-        ready(upstream.connect(host, port)).await
+        match &self.0 {
+            Way::Through(upstream, found) => through(upstream, found.as_deref(), host, port).await,
+            Way::Also(upstream) => through(upstream, None, host, port).await,
+            Way::Plain | Way::Found(_) => Err(Failure::NameUnanswered),
+        }
     }
 
     /// Connects to the first of `addrs` that answers: each is given a moment, then the next is
@@ -133,6 +153,19 @@ pub async fn beside<T>(
             Err(_) => first.await,
         },
     }
+}
+
+async fn through(
+    upstream: &Upstream,
+    found: Option<&Found>,
+    host: &str,
+    port: u16,
+) -> Result<TcpStream, Failure> {
+    let done = ready(upstream.connect(host, port)).await;
+    if let (Some(found), Err(_)) = (found, &done) {
+        found.doubt(upstream);
+    }
+    done
 }
 
 async fn ready(

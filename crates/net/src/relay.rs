@@ -1,14 +1,16 @@
 //! A relay: forwards datagrams between nodes that can't reach each other, and is an ordinary web
 //! site to everyone else.
 //!
-//! One port speaks TLS. Requests whose path begins with the relay's secret reach iroh's relay
-//! service; all others, a prober's among them, reach the site: the files of a directory, or a page
-//! of our own that says little. A wrong or an old secret looks just like a page that is not there.
+//! One port speaks TLS. Requests whose path begins with a way in reach iroh's relay service; all others,
+//! a prober's among them, reach the site: the files of a directory, or a page of our own that says
+//! little. A way in that is wrong, has run out or was taken back looks just like a page that is not
+//! there.
 
 mod backend;
 mod metered;
 mod sessions;
 mod site;
+mod ways;
 
 use std::convert::Infallible;
 use std::io;
@@ -21,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use busel_proto::id::Hash;
 use busel_proto::invite::RelayTicket;
 use busel_proto::page::HostName;
+use busel_proto::way_in::{Place, WayIn};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::{Request, Response};
@@ -40,11 +43,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+pub use sessions::Use;
+
 use crate::tls;
 use backend::Backend;
 pub use metered::{Meter, OutOfBytes};
 use sessions::Sessions;
 use site::Site;
+use ways::{Entrance, Ways};
 
 /// Connections served at once.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -63,7 +69,7 @@ pub struct RelayConfig {
     pub public: Option<String>,
     /// The certificate and its key, from [`Identity::generate`] or a real site's.
     pub identity: Identity,
-    /// The way in.
+    /// The way in that all holders of its own invite share. Others may be admitted later.
     pub secret: [u8; 16],
     /// Other names that invites offer, for where the certificate's does not pass.
     pub also: Vec<HostName>,
@@ -152,6 +158,7 @@ pub struct RelayServer {
     stop: CancellationToken,
     tasks: TaskTracker,
     service: RelayService,
+    front: Arc<Front>,
 }
 
 impl RelayServer {
@@ -184,6 +191,7 @@ impl RelayServer {
             pin,
             secret: config.secret,
             also: config.also,
+            spares: None,
         };
         let limit = config.bytes_per_second.map(ClientRateLimit::new);
         let service = RelayService::new(
@@ -197,13 +205,13 @@ impl RelayServer {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let front = Arc::new(Front {
             acceptor: TlsAcceptor::from(tls),
-            secret: HEXLOWER.encode(&config.secret),
+            ways: Ways::new([(WayIn(config.secret), Entrance::Shared)]),
             sessions: Sessions::new(service.clone(), meter, stop.clone(), tasks.clone()),
             site,
             backend,
         });
-        tasks.spawn(accept(listener, front, stop.clone(), tasks.clone()));
-        Ok(Self { ticket, addr, stop, tasks, service })
+        tasks.spawn(accept(listener, front.clone(), stop.clone(), tasks.clone()));
+        Ok(Self { ticket, addr, stop, tasks, service, front })
     }
 
     /// What an invite says of this relay.
@@ -214,6 +222,20 @@ impl RelayServer {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// From now on these ways in are good, beside the shared one if that is, and no others. Who came by
+    /// another is shown out.
+    pub fn admit(&self, shared: bool, given: impl IntoIterator<Item = (WayIn, Place)>) {
+        let shared = shared.then_some((WayIn(self.ticket.secret), Entrance::Shared));
+        let given = given.into_iter().map(|(way, place)| (way, Entrance::Given(place)));
+        self.front.ways.replace(given.chain(shared));
+        self.front.sessions.keep(&self.front.ways.entrances());
+    }
+
+    /// How the ways in of each batch were used since the start.
+    pub fn uses(&self) -> std::collections::BTreeMap<u32, Use> {
+        self.front.sessions.uses()
     }
 
     /// Stops it and waits until all is closed.
@@ -236,10 +258,16 @@ type RelayBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 /// What stands behind the port.
 struct Front {
     acceptor: TlsAcceptor,
-    secret: String,
+    ways: Ways,
     sessions: Sessions,
     site: Site,
     backend: Option<Backend>,
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Front")
+    }
 }
 
 async fn accept(
@@ -297,7 +325,7 @@ impl Front {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<RelayBody> {
-        let Some(inside) = self.inside(request.uri().path()) else {
+        let Some((entrance, inside)) = self.inside(request.uri().path()) else {
             return self.outside(request).await;
         };
         // iroh's probe, by which a node chooses its home relay.
@@ -305,10 +333,10 @@ impl Front {
             return Response::new(full(Bytes::new()));
         }
         match sessions::Entry::parse(inside, &request) {
-            None => self.outside(self.without_secret(request)).await,
-            Some(entry) => match self.sessions.enter(entry, request) {
+            None => self.outside(without_way(request)).await,
+            Some(entry) => match self.sessions.enter(entry, entrance, request) {
                 Ok(switched) => switched.map(|()| full(Bytes::new())),
-                Err(request) => self.outside(self.without_secret(*request)).await,
+                Err(request) => self.outside(without_way(*request)).await,
             },
         }
     }
@@ -321,21 +349,22 @@ impl Front {
         }
     }
 
-    /// The request as one for a page that is not there: a site's log is no place for the way in.
-    fn without_secret(&self, mut request: Request<Incoming>) -> Request<Incoming> {
-        let other = HEXLOWER.encode(&rand::random::<[u8; 16]>());
-        let path = request.uri().path().replacen(&self.secret, &other, 1);
-        *request.uri_mut() = path.parse().unwrap_or_default();
-        request
-    }
-
-    /// What follows the secret in a path that has it.
-    fn inside<'a>(&self, path: &'a str) -> Option<&'a str> {
+    /// By which way in a request comes, and what follows in its path.
+    fn inside<'a>(&self, path: &'a str) -> Option<(Entrance, &'a str)> {
         let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
-        // All of it is compared, so that the time says nothing of how much was right.
-        let differs = first.bytes().zip(self.secret.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
-        (first.len() == self.secret.len() && differs == 0).then_some(rest)
+        Some((self.ways.entrance(first)?, rest))
     }
+}
+
+/// The request as one for a page that is not there: a site's log is no place for a good way in. One that
+/// is good no more stays as it is, like any stranger's: a site that repeats what was asked for would
+/// else show that it was one.
+fn without_way(mut request: Request<Incoming>) -> Request<Incoming> {
+    let other = HEXLOWER.encode(&rand::random::<[u8; 16]>());
+    let path = request.uri().path();
+    let rest = path.get(1..).and_then(|path| path.split_once('/')).map_or("", |(_, rest)| rest);
+    *request.uri_mut() = format!("/{other}/{rest}").parse().unwrap_or_default();
+    request
 }
 
 fn full(body: Bytes) -> RelayBody {

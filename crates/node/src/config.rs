@@ -11,6 +11,7 @@ use busel_net::finder::lan::Manners;
 use busel_proto::network::{NetRange, Reach};
 use busel_proto::page::{HostName, HostPattern};
 use busel_proto::sites::{QueryRule, Site};
+use busel_proto::upstreams::{MAX_PORTS, USUAL};
 use serde::{Deserialize, Serialize};
 
 /// The version of the configuration format.
@@ -30,6 +31,9 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// What programs show to the HTTP proxy where the system does not tell whose they are.
     pub http_credentials: Option<Credentials>,
+    /// Whether its answers say by which way they came and who vouches for them: to every program that uses
+    /// it, and to the scripts of the site that is read.
+    pub http_tells: bool,
     /// The most bytes that the store may take.
     pub quota: u64,
     /// Whether sites may be asked directly.
@@ -43,6 +47,12 @@ pub struct Config {
     pub upstream: Option<Upstream>,
     /// Whether that is the only way out, or a further one where the plain one fails.
     pub upstream_use: UpstreamUse,
+    /// Whether proxies of other programs (Tor, Psiphon, Lantern…) are looked for on this device, as further
+    /// ways where the plain one fails. It connects to local ports, and through what it finds to a relay
+    /// or resolver.
+    pub upstream_find: bool,
+    /// The ports that are looked at for that, on loopback.
+    pub upstream_ports: Vec<u16>,
     /// Certificates (PEM files) trusted for sites beside the built-in authorities.
     pub extra_ca: Vec<PathBuf>,
     /// Fixed destinations for some hosts, as curl's `--connect-to`.
@@ -267,6 +277,7 @@ impl Default for Config {
             exposure: Exposure::Quiet,
             http: None,
             http_credentials: None,
+            http_tells: false,
             quota: 2 << 30,
             direct: true,
             remember: true,
@@ -277,6 +288,8 @@ impl Default for Config {
             ],
             upstream: None,
             upstream_use: UpstreamUse::Instead,
+            upstream_find: false,
+            upstream_ports: USUAL.map(|(port, _)| port).into(),
             extra_ca: Vec::new(),
             connect_to: Vec::new(),
             allow_net: Vec::new(),
@@ -317,6 +330,7 @@ impl Config {
         self.check_veil()?;
         self.check_dht()?;
         self.check_relay()?;
+        self.check_upstreams()?;
         if self.http_credentials.as_ref().is_some_and(|given| !given.are_sound()) {
             let why = "write USER:PASSWORD, without control characters".into();
             return Err(ConfigError::Value { key: "http-credentials", why });
@@ -391,6 +405,17 @@ impl Config {
                 wrong("relay-name", "say which name the relay shows: one that fits its address")
             }
         }
+    }
+
+    fn check_upstreams(&self) -> Result<(), ConfigError> {
+        let wrong = |key, why: &str| Err(ConfigError::Value { key, why: why.into() });
+        if self.upstream_find && self.upstream.is_some() {
+            return wrong("upstream-find", "there is an upstream proxy: no other is looked for");
+        }
+        if self.upstream_ports.len() > MAX_PORTS || self.upstream_ports.contains(&0) {
+            return wrong("upstream-ports", "write ports, and no more than 32 of them");
+        }
+        Ok(())
     }
 
     fn check_veil(&self) -> Result<(), ConfigError> {
@@ -552,6 +577,20 @@ mod tests {
             assert!(said.starts_with("dht"), "{said}");
         }
         assert!(!Config::default().dht, "nobody is on a list unasked");
+    }
+
+    #[test]
+    fn proxies_are_looked_for_only_if_allowed_and_beside_no_other() {
+        assert!(!Config::default().upstream_find);
+        let find = Config { upstream_find: true, ..Config::default() };
+        assert!(find.check().is_ok());
+        let two = Config { upstream: "127.0.0.1:9050".parse().ok(), ..find.clone() };
+        let odd = Config { upstream_ports: vec![0], ..find.clone() };
+        let many = Config { upstream_ports: (1..100).collect(), ..find };
+        for (config, key) in [(two, "upstream-find"), (odd, "upstream-p"), (many, "upstream-p")] {
+            let said = config.check().unwrap_err().to_string();
+            assert!(said.starts_with(key), "{said}");
+        }
     }
 
     #[test]

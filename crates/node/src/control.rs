@@ -3,12 +3,13 @@
 //! runs elsewhere on this device, over a local socket (see [`server`]).
 
 pub mod client;
+mod invitation;
 pub mod server;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use busel_proto::invite::{Invite, PeerTicket};
+use busel_proto::invite::Invite;
 use busel_proto::page::PageUrl;
 use busel_proto::race::{Event, What};
 use futures_util::future::BoxFuture;
@@ -20,6 +21,7 @@ use crate::doctor::{self, Ask, Progress, Report};
 use crate::joined;
 use crate::node::Node;
 use crate::request::{Request, Response, Timeline, Unanswered};
+use crate::upstreams::Known;
 
 /// A relay is waited for this long before an invite is made without one.
 const RELAY_LIMIT: Duration = Duration::from_secs(15);
@@ -90,6 +92,10 @@ pub struct Status {
     pub wires_in_use: Vec<String>,
     /// Whether a relay is connected.
     pub relay_connected: bool,
+    /// The relays that it knows.
+    pub relays: Vec<Relay>,
+    /// The proxies of other programs that were found on this device; `None` if none is looked for.
+    pub upstreams: Option<Vec<Upstream>>,
     /// Nodes that it knows how to reach.
     pub known_nodes: usize,
     /// Nodes that it is connected to now.
@@ -131,6 +137,29 @@ pub struct Gives {
     pub a_second: Option<u64>,
     /// Why nothing is given now.
     pub rests: Option<String>,
+}
+
+/// A relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// Where it is.
+    pub addr: String,
+    /// Whether it took this node for a stranger when it was last asked: the way in was taken back, or
+    /// has run out.
+    pub turned_away: bool,
+    /// How many ways in are left to hand on to friends, if they are counted.
+    pub left: Option<usize>,
+}
+
+/// A proxy of another program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// How it is written in a configuration.
+    pub proxy: String,
+    /// Whose port it usually is.
+    pub usual: Option<String>,
+    /// Whether it is the one that is used where the plain way fails.
+    pub used: bool,
 }
 
 /// A way to learn of nodes.
@@ -246,6 +275,11 @@ impl Control for Node {
                 wires: self.wires().iter().map(ToString::to_string).collect(),
                 wires_in_use: self.endpoint().wires_in_use().into_iter().map(Into::into).collect(),
                 relay_connected: self.endpoint().home_relay().is_some(),
+                relays: relays(self),
+                upstreams: self.upstreams.as_ref().map(|search| {
+                    let known = search.known().into_iter();
+                    known.map(Upstream::from).collect()
+                }),
                 known_nodes: self.endpoint().contacts().len(),
                 connected_nodes: self.endpoint().connected().len(),
                 finders: self
@@ -278,7 +312,10 @@ impl Control for Node {
             if self.config().exposure == Exposure::Open && knows_a_relay(self) {
                 let _ = tokio::time::timeout(RELAY_LIMIT, at_its_relay(self)).await;
             }
-            Ok(make_invite(self))
+            let node = self.clone();
+            let made = self.spawn_blocking(move || invitation::make(&node)).await;
+            let failed = |error: String| ControlError::Failed(error);
+            made.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
         })
     }
 
@@ -341,6 +378,23 @@ fn gives(node: &Node) -> Gives {
     }
 }
 
+impl From<Known> for Upstream {
+    fn from(known: Known) -> Self {
+        Self { proxy: known.proxy, usual: known.usual.map(str::to_owned), used: known.used }
+    }
+}
+
+fn relays(node: &Node) -> Vec<Relay> {
+    let left = node.joined().left_to_hand_on();
+    let relays = node.relay_wire.standing().into_iter();
+    relays
+        .map(|(ticket, turned_away)| {
+            let left = left.get(&ticket.inner_name()).copied();
+            Relay { addr: ticket.addr, turned_away, left }
+        })
+        .collect()
+}
+
 fn knows_a_relay(node: &Node) -> bool {
     let invited = || node.joined().invites().iter().any(|invite| !invite.relays.is_empty());
     node.config().relay && (node.own_relay().is_some() || invited())
@@ -351,64 +405,4 @@ async fn at_its_relay(node: &Node) {
     while node.endpoint().home_relay().is_none() {
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-/// What this node can give to a friend: its relays, itself if it is open, the injectors and roots
-/// it trusts and their sites. Nothing in it is about whom it is for.
-fn make_invite(node: &Node) -> Invite {
-    let mut invite = Invite::default();
-    for old in node.joined().invites() {
-        invite.relays.extend(old.relays);
-    }
-    invite.relays.extend(node.own_relay().cloned());
-    invite.relays.sort_by(|a, b| a.addr.cmp(&b.addr));
-    invite.relays.dedup();
-    let relay_of = |relay: Option<&busel_proto::invite::RelayTicket>| {
-        let at = relay.and_then(|relay| invite.relays.iter().position(|r| r == relay));
-        at.and_then(|at| u32::try_from(at).ok())
-    };
-    let view = node.joined().view();
-    let contacts = node.endpoint().contacts();
-    let mut peers = Vec::<PeerTicket>::new();
-    for injector in &view.injectors {
-        if peers.iter().any(|peer| peer.peer == injector.peer) {
-            continue;
-        }
-        let contact = contacts.iter().find(|contact| contact.peer == injector.peer);
-        peers.extend(contact.map(|contact| PeerTicket {
-            peer: contact.peer,
-            relay: relay_of(contact.relay.as_ref()),
-            addrs: contact.addrs.iter().map(ToString::to_string).collect(),
-            veil: contact.veil.clone(),
-        }));
-    }
-    if node.config().exposure == Exposure::Open {
-        let home = node.home_relay();
-        let relay = relay_of(home.as_ref());
-        let addrs: Vec<_> = node.plain_addrs().iter().map(ToString::to_string).collect();
-        let veil = node.veil_ticket();
-        if relay.is_some() || !addrs.is_empty() || veil.is_some() {
-            peers.retain(|peer| peer.peer != node.id());
-            peers.push(PeerTicket { peer: node.id(), relay, addrs, veil });
-        }
-    }
-    invite.peers = peers;
-    invite.roots = view.trust.roots().cloned().collect();
-    for root in &mut invite.roots {
-        root.hosts.retain(|hosts| !hosts.is_wide());
-    }
-    let own = node.own_ticket();
-    invite.injectors = view
-        .injectors
-        .iter()
-        .filter(|injector| own.as_ref().is_none_or(|own| own.peer != injector.peer))
-        .map(|injector| busel_proto::invite::InjectorTicket {
-            peer: injector.peer,
-            cert: injector.cert.signed().clone(),
-        })
-        .chain(own.clone())
-        .collect();
-    // What its owner lists for himself alone is nothing to invite others to.
-    invite.sites = view.sites.iter().filter(|site| !site.hosts.is_wide()).cloned().collect();
-    invite
 }

@@ -1,5 +1,5 @@
 //! Doors: where programs on this device come in. Each makes a [`crate::Request`] or a tunnel.
 
 pub mod http;
-mod owner;
+pub(crate) mod owner;
 mod problem;

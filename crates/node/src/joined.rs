@@ -2,8 +2,11 @@
 //! what they took back. Kept in the store, read at the start.
 //!
 //! Order counts: of two entries for one site the first stands, of two for one root the last. So each
-//! invite is kept with its place, and a restart changes nothing.
+//! invite is kept with its place, and a restart changes nothing. Each is kept under a hash of what it was:
+//! the spare ways in that it brought are taken out of it one by one, and joining it again brings none
+//! back.
 
+mod hand_on;
 mod heeded;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +23,7 @@ use busel_proto::time::UnixTime;
 use busel_store::{ReadError, Store, WriteError};
 use minicbor::{Decode, Encode};
 
+pub use hand_on::{BRIDGES, SPARES};
 use heeded::Heeded;
 pub use heeded::{Heard, HeedError, MAX_WORD, Word};
 
@@ -77,6 +81,19 @@ struct Kept {
     /// Counts up with each that is joined.
     #[cbor(n(2), default)]
     place: u64,
+    /// The hash of the invite as it was joined, if something was taken out of it since.
+    #[n(3)]
+    was: Option<Hash>,
+}
+
+impl Kept {
+    fn was(&self) -> Hash {
+        self.was.unwrap_or_else(|| Hash::of(&cbor::to_vec(&self.invite)))
+    }
+
+    fn name(&self) -> String {
+        format!("{INVITES}{}", self.was())
+    }
 }
 
 /// Why an invite was not joined.
@@ -155,11 +172,14 @@ impl Joined {
         invite.check()?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.read().invites.iter().map(|kept| kept.place + 1).max().unwrap_or(1);
-        let kept = Kept { invite: invite.clone(), trusted, place };
-        let name = format!("{INVITES}{}", Hash::of(&cbor::to_vec(invite)));
-        self.store.set(&name, &cbor::to_vec(&kept))?;
+        let mut kept = Kept { invite: invite.clone(), trusted, place, was: None };
+        let was = kept.was();
+        if let Some(old) = self.read().invites.iter().find(|old| old.was() == was) {
+            kept = Kept { trusted, place, ..old.clone() };
+        }
+        self.store.set(&kept.name(), &cbor::to_vec(&kept))?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.invites.retain(|old| old.invite != *invite);
+        state.invites.retain(|old| old.was() != was);
         state.invites.push(kept);
         state.rebuild(&self.own_sites);
         Ok(JoinReport {

@@ -45,6 +45,7 @@ mod route;
 mod save;
 pub mod serve;
 mod tunnel;
+mod upstreams;
 
 pub use config::Config;
 pub use node::{Node, StartError};

@@ -54,6 +54,7 @@ use crate::route::tunnel::ByTunnel;
 use crate::save::Saver;
 use crate::serve::{self, Inject};
 use crate::tunnel;
+use crate::upstreams::Search;
 
 /// Names of settings in the store.
 const IDENTITY: &str = "identity";
@@ -100,6 +101,8 @@ pub struct Inner {
     veil: Option<VeilTicket>,
     /// What an open node knows of others.
     pub(crate) exchange: Option<Arc<Exchange>>,
+    /// The search for proxies on this device.
+    pub(crate) upstreams: Option<Arc<Search>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -159,7 +162,8 @@ impl Node {
         // What is read while it is quiet is marked so, and not served when it is open one day.
         store.share(config.exposure == Exposure::Open);
         let joined = Joined::load(store.clone(), config.site_list()?)?;
-        let dialer = config.dialer();
+        let upstreams = config.upstream_find.then(Search::new);
+        let dialer = upstreams.as_ref().map_or_else(|| config.dialer(), |search| search.dialer());
         let listen = veil_listen(&config, &store)?;
         let wires = Wires::start(&config, &dialer, &joined.invites(), listen).await?;
         let tasks = TaskTracker::new();
@@ -193,6 +197,7 @@ impl Node {
                 relay_wire: wires.relay,
                 veil,
                 exchange,
+                upstreams,
                 config,
                 store,
                 endpoint,
@@ -222,6 +227,9 @@ impl Node {
         node.spawn(async move { own.keep_networks().await });
         if let Some(relay) = &node.own_relay {
             node.endpoint.add_relay(relay.near()).await;
+        }
+        if let Some(search) = node.upstreams.clone() {
+            node.spawn(search.run(node.clone()));
         }
         if let Err(error) = node.find_others().await {
             node.stop().await;
@@ -277,6 +285,9 @@ impl Node {
         }
         *self.favour() = Favour::default();
         self.prover.proven().clear();
+        if let Some(search) = &self.upstreams {
+            search.moved();
+        }
         self.endpoint.moved().await;
     }
 
@@ -631,7 +642,7 @@ async fn networks(config: &Config, store: &Store) -> Result<(Clock, OwnNetworks)
 
 fn door_config(config: &Config, listen: std::net::SocketAddr) -> DoorConfig {
     let credentials = config.http_credentials.as_ref().map(|given| given.0.clone());
-    DoorConfig { credentials, ..DoorConfig::new(listen) }
+    DoorConfig { credentials, tells: config.http_tells, ..DoorConfig::new(listen) }
 }
 
 /// An open node keeps its identity; a quiet one has a new one each start.

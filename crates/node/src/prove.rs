@@ -12,7 +12,7 @@ use busel_proto::proven::Proven;
 use rustls::RootCertStore;
 
 use crate::clock::Clock;
-use crate::origin::{Own, handshake};
+use crate::origin::{Io, Own, handshake};
 
 /// A proof that takes longer is none, and nothing is held against the host.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -51,6 +51,11 @@ impl Prover {
             Ok(Err(_)) | Err(_) => {}
         }
         false
+    }
+
+    /// Whether it is this host that answers on a connection.
+    pub(crate) async fn is_true(&self, host: &HostName, io: Box<dyn Io>) -> bool {
+        handshake(&self.tls, host, io).await.is_ok()
     }
 
     pub(crate) fn proven(&self) -> std::sync::MutexGuard<'_, Proven> {

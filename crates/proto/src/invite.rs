@@ -17,6 +17,7 @@ use crate::page::{HostName, HostPattern};
 use crate::signed::Signed;
 use crate::sites::Site;
 use crate::veil::VeilSecret;
+use crate::way_in::WayIn;
 
 /// What each invite of this version begins with.
 pub const PREFIX: &str = "busel1";
@@ -28,6 +29,8 @@ pub const MAX_LABEL: usize = 64;
 const MAX_ENTRIES: usize = 256;
 /// The most other names of a relay.
 pub const MAX_NAMES: usize = 7;
+/// The most spare ways into a relay.
+pub const MAX_SPARES: usize = 256;
 /// The longest `host:port` of a relay: a host name has 253 characters at most.
 const MAX_ADDR: usize = 260;
 
@@ -97,6 +100,10 @@ pub struct RelayTicket {
     /// Other names that it may show, tried in turn where a filter does not let the first one pass.
     #[cbor(n(4), skip_if = "Vec::is_empty")]
     pub also: Vec<HostName>,
+    /// Spare ways in, to hand on to others. Absent if the way in is one that all share; then it is
+    /// handed on itself.
+    #[n(5)]
+    pub spares: Option<Vec<WayIn>>,
 }
 
 /// A node and where it may be found.
@@ -154,11 +161,17 @@ pub struct InjectorTicket {
 
 impl RelayTicket {
     /// The name that stands for this relay inside the program, where the endpoint wants a URL.
-    /// Its label is a hash of the ticket without its other names, so that these may change; `.invalid`
-    /// is never resolved (RFC 6761).
+    /// Its label is a hash of the ticket without its other names and its ways in, so that these may
+    /// change; `.invalid` is never resolved (RFC 6761).
     pub fn inner_name(&self) -> String {
-        let hash = Hash::of(&cbor::to_vec(&Self { also: Vec::new(), ..self.clone() }));
-        format!("{}.relay.invalid", &hash.to_string()[..26])
+        let bare = Self { also: Vec::new(), secret: [0; 16], ..self.bare() };
+        format!("{}.relay.invalid", &Hash::of(&cbor::to_vec(&bare)).to_string()[..26])
+    }
+
+    /// The ticket without what is there to be handed on: all that its holder needs itself.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self { spares: None, ..self.clone() }
     }
 }
 
@@ -233,6 +246,9 @@ impl Invite {
             if relay.also.len() > MAX_NAMES {
                 return Err(InviteError::Nonsense("a relay has too many names"));
             }
+            if relay.spares.as_ref().is_some_and(|spares| spares.len() > MAX_SPARES) {
+                return Err(InviteError::Nonsense("a relay has too many spare ways in"));
+            }
         }
         Ok(())
     }
@@ -278,6 +294,7 @@ mod tests {
                 pin: Hash([5; 32]),
                 secret: [6; 16],
                 also: vec![],
+                spares: None,
             }],
             peers: vec![PeerTicket {
                 peer: PeerId([7; 32]),
@@ -310,6 +327,21 @@ mod tests {
         assert_eq!(more.relays[0].inner_name(), invite().relays[0].inner_name());
         more.relays[0].also = vec![HostName::parse("shop.example").unwrap(); MAX_NAMES + 1];
         assert!(Invite::from_line(&more.to_line()).is_err());
+    }
+
+    #[test]
+    fn spare_ways_in_are_another_relay_neither_with_nor_without() {
+        let mut own = invite();
+        own.relays[0].spares = Some(vec![]);
+        assert_eq!(Invite::from_line(&own.to_line()), Ok(own.clone()));
+        assert_ne!(own.to_line(), invite().to_line(), "none left is not the same as shared");
+        own.relays[0].spares = Some(vec![WayIn([1; 16]); MAX_SPARES]);
+        own.relays[0].secret = [9; 16];
+        assert_eq!(Invite::from_line(&own.to_line()), Ok(own.clone()));
+        assert_eq!(own.relays[0].inner_name(), invite().relays[0].inner_name());
+        assert_eq!(own.relays[0].bare().spares, None);
+        own.relays[0].spares = Some(vec![WayIn([1; 16]); MAX_SPARES + 1]);
+        assert!(Invite::from_line(&own.to_line()).is_err());
     }
 
     fn root(label: &str, hosts: &str) -> TrustedRoot {

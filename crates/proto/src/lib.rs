@@ -12,11 +12,11 @@
 //! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`networks`], [`race`], [`favour`], [`lookup`],
-//!   [`stagger`], [`evict`]
+//!   [`stagger`], [`upstreams`], [`evict`]
 //! * the wire: [`message`], [`sealed`], [`veil`], [`carrier`]
 //! * finding one another: [`daily`], [`lan`], [`card`], [`exchange`], [`meeting`], [`saved`]
 //! * what stands in the way: [`doctor`]
-//! * sharing with many: [`rates`], [`replay`], [`budget`]
+//! * sharing with many: [`rates`], [`replay`], [`budget`], [`way_in`]
 
 pub mod blob;
 pub mod budget;
@@ -57,4 +57,6 @@ pub mod sites;
 pub mod snapshot;
 pub mod stagger;
 pub mod time;
+pub mod upstreams;
 pub mod veil;
+pub mod way_in;

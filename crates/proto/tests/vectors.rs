@@ -29,6 +29,7 @@ use busel_proto::veil::VeilSecret;
 use busel_proto::veil::doorstep::{Doorstep, Seen};
 use busel_proto::veil::frame::{Key, MASK_RANDOM, Said};
 use busel_proto::veil::hello::{HelloKey, Keys, SALT};
+use busel_proto::way_in::{Place, WayIn, WayRoot};
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
@@ -41,6 +42,7 @@ const RESPONSE_NONCE: [u8; 32] = [7; 32];
 const VEIL_SECRET: VeilSecret = VeilSecret([8; 32]);
 const VEIL_BACK: VeilSecret = VeilSecret([9; 32]);
 const VEIL_RANDOM: [u8; MASK_RANDOM] = [6; MASK_RANDOM];
+const WAY_ROOT: WayRoot = WayRoot([10; 32]);
 const URL: &str = "https://news.example/a?page=2";
 const VARIANT: &str = "be";
 const LEN: u64 = 40_000;
@@ -158,6 +160,7 @@ fn invite() -> Invite {
             pin: Hash([5; 32]),
             secret: [6; 16],
             also: vec![],
+            spares: None,
         }],
         peers: vec![PeerTicket {
             peer: PeerId([7; 32]),
@@ -169,6 +172,17 @@ fn invite() -> Invite {
         injectors: vec![InjectorTicket { peer: PeerId([7; 32]), cert: snapshot().cert }],
         sites: vec![Site { query, ..Site::new(trusted().hosts[0].clone()) }],
     }
+}
+
+fn way(number: u32) -> WayIn {
+    WAY_ROOT.way(Place { batch: 3, number })
+}
+
+/// Of one bridge, with two ways in to hand on.
+fn bridge() -> Invite {
+    let spares = Some(vec![way(1), way(2)]);
+    let relay = RelayTicket { secret: way(5).0, spares, ..invite().relays[0].clone() };
+    Invite { relays: vec![relay], ..Invite::default() }
 }
 
 fn request() -> InjectRequest {
@@ -291,6 +305,8 @@ fn build() -> Vectors {
     put("snapshot", &cbor::to_vec(&snapshot()));
     put("snapshot_key", wanted().key().as_bytes());
     put("invite", invite().to_line().as_bytes());
+    put("invite_bridge", bridge().to_line().as_bytes());
+    put("way_in", &way(5).0);
 
     let (_, public) = hpke_key(&HPKE_SEED);
     let (envelope, key) =
@@ -359,6 +375,8 @@ fn given() -> Value {
         "box_chance": hex(&BOX_CHANCE),
         "lan_secret": hex(&LAN_SECRET),
         "lan_host": LAN_HOST.to_string(),
+        "way_root": hex(&WAY_ROOT.0),
+        "way_place": "batch 3, number 5; the bridge's spare ones are numbers 1 and 2",
         "url": URL,
         "variant": VARIANT,
         "blob_len": LEN,

@@ -169,7 +169,7 @@ impl Reader {
         if matches!(way, Way::Any | Way::Connect | Way::Swarm) {
             busel.join_ways(&network.helper_invite)?;
         }
-        let up = words(&["up", "--exposure", exposure.name()]);
+        let up = words(&["up", "--tell", "--exposure", exposure.name()]);
         busel.start(&[up, reaching(scene), way.flags(), words(flags)].concat())?;
         busel.line("Busel is up")?;
         let mut curl = Curl::new(host, scene.ca.path()).arg("-x").arg(DOOR);
@@ -187,7 +187,7 @@ impl Reader {
         flags: &[&str],
     ) -> anyhow::Result<()> {
         self.busel.kill();
-        let up = words(&["up", "--exposure", exposure.name()]);
+        let up = words(&["up", "--tell", "--exposure", exposure.name()]);
         let all = [up, reaching(&stage.scene), self.way.flags(), words(flags)].concat();
         self.busel.start(&all)?;
         self.busel.line("Busel is up").map(drop)

@@ -145,6 +145,10 @@ fn root_file(setup: &Setup, injector: &Injector) -> anyhow::Result<PathBuf> {
 
 async fn greet(node: &Node, days: u64) {
     line(&format!("The injector is up; its certificate is valid for {days} days."));
+    if node.joined().left_to_hand_on().values().any(|left| *left > 0) {
+        line("Its ways into relays are counted. Make an invite for each reader: busel invite");
+        return;
+    }
     match node.invite().await {
         Ok(invite) if invite.peers.iter().any(|peer| peer.peer == node.id()) => {
             line("Give this invite to readers:");

@@ -1,5 +1,7 @@
 //! `busel relay`: forwards between nodes, behind an ordinary web site.
 
+mod ways;
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -26,6 +28,9 @@ struct Kept {
 pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode> {
     let end = told_to_end();
     let dir = data_dir(setup)?;
+    if let Some(ways) = relay.ways {
+        return ways::run(&dir, ways);
+    }
     std::fs::create_dir_all(&dir).with_context(|| format!("{}", dir.display()))?;
     let kept = kept(&dir.join("relay.json"), &relay)?;
     let secret = super::root::decode(&kept.secret)?;
@@ -40,12 +45,21 @@ pub(crate) async fn run(setup: &Setup, relay: Relay) -> anyhow::Result<ExitCode>
         bytes_per_second: relay.client_rate.map(|kib| kib.saturating_mul(KIB)),
     })
     .await?;
+    let watch = ways::Watch::start(&dir, &server)?;
     line(&format!("The relay is up on {}.", server.addr()));
-    line("Whoever has this invite can use it; to all others it is a web site:");
-    let invite = Invite { relays: vec![server.ticket().clone()], ..Invite::default() };
-    line(&invite.to_line());
-    end.await;
+    if watch.shared() {
+        line("Whoever has this invite can use it; to all others it is a web site:");
+        let invite = Invite { relays: vec![server.ticket().clone()], ..Invite::default() };
+        line(&invite.to_line());
+    } else {
+        line("Its shared way in was taken back; `busel relay give` makes invites.");
+    }
+    tokio::select! {
+        () = end => {}
+        () = watch.run(&server) => {}
+    }
     server.stop().await;
+    ways::forget_uses(&dir);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(root: Root) -> anyhow::Result<ExitCode> {
 /// Makes a root key in a new file that only its owner may read.
 pub(crate) fn create(file: &Path) -> anyhow::Result<RootKey> {
     let key = RootKey::from_random(&rand::random());
-    secret_file::create(file, &Zeroizing::new(encode(&*key.secret())))?;
+    secret_file::create(file, Zeroizing::new(encode(&*key.secret())))?;
     Ok(key)
 }
 

@@ -39,6 +39,23 @@ fn show(told: &Told) {
     };
     row("wires", &format!("{}; {used}", told.wires.join(", ")));
     row("relay", if told.relay_connected { "connected" } else { "not connected" });
+    for relay in &told.relays {
+        if relay.turned_away {
+            let said = "takes this node for a stranger: its way in was taken back, or has run out";
+            row("", &format!("{} {said}", relay.addr));
+        }
+        if let Some(left) = relay.left {
+            row("", &format!("{}: {left} ways in left to hand on", relay.addr));
+        }
+    }
+    for upstream in told.upstreams.iter().flatten() {
+        let usual = upstream.usual.as_ref().map(|of| format!(", as {of} has it"));
+        let used = if upstream.used { "; used where the plain way fails" } else { "" };
+        row("upstream", &format!("{}{}{used}", upstream.proxy, usual.unwrap_or_default()));
+    }
+    if told.upstreams.as_ref().is_some_and(Vec::is_empty) {
+        row("upstream", "looked for, none found yet");
+    }
     row("nodes", &format!("{} known, {} connected", told.known_nodes, told.connected_nodes));
     let finders: Vec<_> =
         told.finders.iter().map(|finder| format!("{} {}", finder.name, finder.known)).collect();

@@ -22,6 +22,7 @@ pub(crate) async fn run(setup: &Setup, up: Up) -> anyhow::Result<ExitCode> {
     let end = told_to_end();
     let mut config = config(setup, &up.node)?;
     config.http = up.listen.or(config.http).or(Some(LISTEN));
+    config.http_tells |= up.tell;
     let unlock = unlock(setup)?;
     let protected = matches!(unlock, Unlock::Passphrase(_));
     let (node, control) = start(setup, config, unlock).await?;

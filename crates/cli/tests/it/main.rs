@@ -5,6 +5,7 @@ mod commands;
 mod curl;
 mod demo;
 mod embed;
+mod invites;
 mod keys;
 mod real_site;
 mod support;

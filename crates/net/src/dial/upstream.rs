@@ -98,6 +98,16 @@ impl From<Upstream> for String {
 }
 
 impl Upstream {
+    /// A proxy that asks for no credentials and speaks HTTP, or else SOCKS5.
+    pub(super) fn open(addr: SocketAddr, http: bool) -> Self {
+        Self { kind: if http { Kind::Http } else { Kind::Socks5 }, addr, login: None }
+    }
+
+    /// Where it is.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// A connection to `host`, which the proxy looks up if it is a name.
     pub(super) async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
         match self.kind {
@@ -139,7 +149,8 @@ impl Upstream {
         let request = request.body(Empty::<Bytes>::new()).map_err(odd)?;
         let broken = |_| Failure::Unreachable;
         let (mut sender, proxy) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let asked = async {
+        // The connection ends with its sender, so that a refusal is not waited on.
+        let asked = async move {
             let answer = sender.send_request(request).await.map_err(broken)?;
             match answer.status() {
                 status if status.is_success() => hyper::upgrade::on(answer).await.map_err(broken),

@@ -1,6 +1,6 @@
 //! The finder `Invite`: nodes that an invite names.
 
-use busel_proto::invite::Invite;
+use busel_proto::invite::{Invite, RelayTicket};
 use futures_util::future::{BoxFuture, FutureExt};
 
 use super::Finder;
@@ -32,7 +32,7 @@ pub fn contacts(invite: &Invite) -> Vec<Contact> {
         .iter()
         .map(|peer| Contact {
             peer: peer.peer,
-            relay: invite.relay_of(peer).cloned(),
+            relay: invite.relay_of(peer).map(RelayTicket::bare),
             addrs: peer.addrs.iter().filter_map(|addr| addr.parse().ok()).collect(),
             veil: peer.veil.clone(),
         })

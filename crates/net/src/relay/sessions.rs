@@ -3,13 +3,14 @@
 //!
 //! iroh's service takes TCP streams only, so that each session has a pair on loopback.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use busel_proto::carrier::Server;
+use busel_proto::way_in::Place;
 use data_encoding::HEXLOWER;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -23,10 +24,13 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::metered::{Meter, Metered};
+use super::ways::Entrance;
 use crate::carrier::{Arrival, Carrier};
 
 /// Sessions at once.
 const MAX_SESSIONS: usize = 4096;
+/// Of them by one way in of a batch: some devices of one reader, and what has not ended yet.
+const MAX_BY_ONE: usize = 16;
 /// Legs that wait to be taken by their session.
 const MAX_ARRIVALS: usize = 4;
 /// An upgrade that is not through by then is given up; so is the relay service's first request.
@@ -64,8 +68,19 @@ pub(super) struct Sessions {
     service: RelayService,
     meter: Option<Arc<dyn Meter>>,
     live: Arc<Mutex<HashMap<Token, Live>>>,
+    /// The ways in that were used since the start.
+    used: Arc<Mutex<BTreeSet<Place>>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// How the ways in of a batch were used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Use {
+    /// How many were used since the relay started.
+    pub used: usize,
+    /// How many are in use now.
+    pub now: usize,
 }
 
 /// One session.
@@ -73,6 +88,9 @@ pub(super) struct Sessions {
 struct Live {
     carrier: Arc<Carrier<Server>>,
     arrivals: mpsc::Sender<Arrival>,
+    entrance: Entrance,
+    /// Ends it.
+    out: CancellationToken,
 }
 
 impl Sessions {
@@ -82,7 +100,30 @@ impl Sessions {
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        Self { service, meter, live: Arc::default(), stop, tasks }
+        Self { service, meter, live: Arc::default(), used: Arc::default(), stop, tasks }
+    }
+
+    /// Ends the sessions that came by other ways than these.
+    pub(super) fn keep(&self, good: &BTreeSet<Entrance>) {
+        let all = lock(&self.live);
+        all.values().filter(|live| !good.contains(&live.entrance)).for_each(|l| l.out.cancel());
+    }
+
+    /// How the ways in of each batch were used.
+    pub(super) fn uses(&self) -> BTreeMap<u32, Use> {
+        let mut uses = BTreeMap::<u32, Use>::new();
+        for place in lock(&self.used).iter() {
+            uses.entry(place.batch).or_default().used += 1;
+        }
+        let given = |live: &Live| match live.entrance {
+            Entrance::Given(place) => Some(place),
+            Entrance::Shared => None,
+        };
+        let now: BTreeSet<Place> = lock(&self.live).values().filter_map(given).collect();
+        for place in now {
+            uses.entry(place.batch).or_default().now += 1;
+        }
+        uses
     }
 
     /// Lets a leg in; gives the request back if it has no session here, or there is no place for a
@@ -90,9 +131,10 @@ impl Sessions {
     pub(super) fn enter(
         &self,
         entry: Entry,
+        entrance: Entrance,
         request: Request<Incoming>,
     ) -> Result<Response<()>, Box<Request<Incoming>>> {
-        let Some(live) = self.session(entry) else { return Err(Box::new(request)) };
+        let Some(live) = self.session(entry, entrance) else { return Err(Box::new(request)) };
         self.run(async move {
             let upgraded = tokio::time::timeout(UPGRADE_LIMIT, hyper::upgrade::on(request)).await;
             let Ok(Ok(upgraded)) = upgraded else { return };
@@ -114,24 +156,38 @@ impl Sessions {
         Ok(response)
     }
 
-    fn session(&self, entry: Entry) -> Option<Live> {
-        let mut all = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+    fn session(&self, entry: Entry, entrance: Entrance) -> Option<Live> {
+        let mut all = lock(&self.live);
         if let Some(live) = all.get(&entry.token) {
-            return Some(live.clone());
+            // Whoever goes on comes by the way by which it began.
+            return (live.entrance == entrance).then(|| live.clone());
         }
         let paid = self.meter.as_ref().is_none_or(|meter| meter.may());
         if !entry.first || !paid || all.len() >= MAX_SESSIONS {
             return None;
         }
+        if let Entrance::Given(place) = entrance {
+            let same = all.values().filter(|live| live.entrance == entrance).count();
+            if same >= MAX_BY_ONE {
+                return None;
+            }
+            lock(&self.used).insert(place);
+        }
         let (arrivals, incoming) = mpsc::channel(MAX_ARRIVALS);
         let carrier = Carrier::new(Instant::now(), |now| Server::new(rand::random(), now));
-        let live = Live { carrier: carrier.clone(), arrivals };
+        let out = self.stop.child_token();
+        let live = Live { carrier: carrier.clone(), arrivals, entrance, out: out.clone() };
         all.insert(entry.token, live.clone());
         let sessions = self.clone();
         let guard = Forget(self.live.clone(), entry.token);
         self.run(async move {
-            if let Err(error) = sessions.serve(carrier, incoming).await {
-                debug!(%error, "relay: no stream for a session");
+            tokio::select! {
+                () = out.cancelled() => {}
+                served = sessions.serve(carrier, incoming) => {
+                    if let Err(error) = served {
+                        debug!(%error, "relay: no stream for a session");
+                    }
+                }
             }
             drop(guard);
         });
@@ -183,8 +239,12 @@ struct Forget(Arc<Mutex<HashMap<Token, Live>>>, Token);
 
 impl Drop for Forget {
     fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        lock(&self.0).remove(&self.1);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Both ends of a TCP connection to ourselves.

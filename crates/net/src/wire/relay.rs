@@ -63,14 +63,16 @@ impl Relay {
     pub async fn start(dialer: Dialer, tickets: &[RelayTicket]) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
-        let lines = tickets.iter().map(|t| (t.inner_name(), Line::new(t.clone(), dialer.clone())));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let shared = Arc::new(Shared {
-            lines: Mutex::new(lines.collect()),
+            lines: Mutex::default(),
             dialer,
             here: Mutex::new(stop.child_token()),
             credentials: HEXLOWER.encode(&rand::random::<[u8; 16]>()),
         });
+        for ticket in tickets {
+            shared.note(ticket);
+        }
         tasks.spawn(accept(listener, shared.clone(), stop.clone(), tasks.clone()));
         Ok(Self { shared, addr, stop, tasks })
     }
@@ -80,6 +82,13 @@ impl Relay {
         let known = lock(&self.shared.lines).get(&ticket.inner_name()).cloned();
         let line = known.unwrap_or_else(|| Line::new(ticket.clone(), self.shared.dialer.clone()));
         line.connect().await.map(drop)
+    }
+
+    /// The relays, by where they are, and whether each took this node for a stranger when it last came:
+    /// then its ways in were taken back, or have run out.
+    pub fn standing(&self) -> Vec<(RelayTicket, bool)> {
+        let lines = lock(&self.shared.lines);
+        lines.values().map(|line| (line.ticket.clone(), line.is_turned_away())).collect()
     }
 
     /// Ends the proxy and all it carries.
@@ -94,6 +103,11 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Whether a relay is there by this way: connects to it, checks its pin, and says nothing more.
+pub async fn reaches(ticket: &RelayTicket, dialer: Dialer) -> Result<(), Failure> {
+    Line::new(ticket.bare(), dialer).connect().await.map(drop)
 }
 
 /// The URL that stands for a relay inside the endpoint.
@@ -127,14 +141,7 @@ impl Wire for Relay {
     }
 
     fn learn(&self, relay: &RelayTicket) -> Option<RelayUrl> {
-        let mut lines = lock(&self.shared.lines);
-        let known = lines.get(&relay.inner_name()).map(|line| line.ticket == *relay);
-        // An older invite may know fewer names.
-        if known.is_none() || (known == Some(false) && !relay.also.is_empty()) {
-            let line = Line::new(relay.clone(), self.shared.dialer.clone());
-            lines.insert(relay.inner_name(), line);
-        }
-        known.is_none().then(|| inner_url(relay))
+        self.shared.note(relay).then(|| inner_url(relay))
     }
 
     fn moved(&self) {
@@ -201,6 +208,24 @@ fn status(status: StatusCode) -> Response<Body> {
 }
 
 impl Shared {
+    /// Notes a relay, or another way into one that is known. Returns whether it is new.
+    fn note(&self, relay: &RelayTicket) -> bool {
+        let mut lines = lock(&self.lines);
+        let known = lines.get(&relay.inner_name()).cloned();
+        // An older invite may know fewer names.
+        let more = |line: &Line| line.ticket.also != relay.also && !relay.also.is_empty();
+        match &known {
+            Some(line) if !more(line) => line.add_way(relay.secret),
+            _ => {
+                let line = Line::new(relay.bare(), self.dialer.clone());
+                let ways = known.iter().flat_map(|old| old.ways());
+                ways.for_each(|way| line.add_way(way));
+                lines.insert(relay.inner_name(), line);
+            }
+        }
+        known.is_none()
+    }
+
     async fn answer(&self, request: Request<Incoming>, tasks: &TaskTracker) -> Response<Body> {
         if !self.is_ours(request.headers().get(header::PROXY_AUTHORIZATION)) {
             return status(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
@@ -236,7 +261,7 @@ impl Shared {
             });
             status(StatusCode::OK)
         } else {
-            forward(request, relay, &line.ticket).await.unwrap_or_else(|error| {
+            forward(request, relay, &line).await.unwrap_or_else(|error| {
                 debug!(%error, "relay did not answer");
                 status(StatusCode::BAD_GATEWAY)
             })
@@ -253,20 +278,24 @@ impl Shared {
 async fn forward(
     request: Request<Incoming>,
     relay: Tls,
-    ticket: &RelayTicket,
+    line: &Line,
 ) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
     const MAX_ANSWER: usize = 4096;
-    let path = format!("/{}{}", HEXLOWER.encode(&ticket.secret), request.uri().path());
+    let way = line.way();
+    let path = format!("/{}{}", HEXLOWER.encode(&way), request.uri().path());
     let outgoing = Request::builder()
         .method(request.method())
         .uri(path)
-        .header(header::HOST, ticket.sni.as_str())
+        .header(header::HOST, line.ticket.sni.as_str())
         .body(Empty::<Bytes>::new())?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(relay)).await?;
     let exchange = async {
         let response = sender.send_request(outgoing).await?;
         let (parts, body) = response.into_parts();
+        if !parts.status.is_success() {
+            line.turned_away(way);
+        }
         let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
         let mut answer = status(parts.status);
         *answer.body_mut() = Full::new(body);

@@ -79,6 +79,9 @@ pub struct DoorConfig {
     pub credentials: Option<String>,
     /// Listen on an address that other devices reach. They must show the credentials.
     pub allow_remote: bool,
+    /// Say in each answer by which way it came and who vouches for it. Every program that is let in can
+    /// read that, and so can the scripts of a page, of what is asked of their own site.
+    pub tells: bool,
 }
 
 impl DoorConfig {
@@ -90,6 +93,7 @@ impl DoorConfig {
             same_user_only: true,
             credentials: None,
             allow_remote: false,
+            tells: false,
         }
     }
 }
@@ -152,6 +156,7 @@ impl HttpDoor {
             crowded: watch::Sender::new(false),
             uid: config.same_user_only.then(owner::own_uid),
             password: config.credentials.map(|c| BASE64.encode(c.as_bytes())),
+            tells: config.tells,
             limits,
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -211,6 +216,8 @@ struct Door {
     uid: Option<u32>,
     /// The credentials as a program sends them.
     password: Option<String>,
+    /// Whether answers say where they came from.
+    tells: bool,
     limits: Limits,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -394,7 +401,7 @@ impl Visit {
         let asked = parts.headers.clone();
         match self.request(parts, body) {
             Ok(request) => match self.door.behind.fetch(request).await {
-                Ok(response) => shown(response, &asked),
+                Ok(response) => shown(response, &asked, self.door.tells),
                 Err(why) => problem::unanswered(&why, &asked),
             },
             Err((status, detail)) => problem::malformed(status, &detail, &asked),
@@ -545,9 +552,9 @@ const BUSEL_ROUTE: HeaderName = HeaderName::from_static("busel-route");
 const BUSEL_AUTHORITY: HeaderName = HeaderName::from_static("busel-authority");
 const BUSEL_STALE: HeaderName = HeaderName::from_static("busel-stale");
 
-/// A response as the program gets it: with what it should know of where it came from, which no
-/// site can forge.
-fn shown(response: Response, asked: &HeaderMap) -> http::Response<Body> {
+/// A response as the program gets it: with its age, and with where it came from if the owner `tells` that.
+/// No site can forge any of it.
+fn shown(response: Response, asked: &HeaderMap, tells: bool) -> http::Response<Body> {
     let Response { status, mut headers, body, route, authority, age, stale, timeline: _ } =
         response;
     if status.is_informational() {
@@ -556,8 +563,10 @@ fn shown(response: Response, asked: &HeaderMap) -> http::Response<Body> {
     }
     keep_end_to_end(&mut headers);
     remove_all(&mut headers, |name| name.as_str().starts_with("busel-"));
-    headers.insert(BUSEL_ROUTE, HeaderValue::from_static(route.name()));
-    headers.insert(BUSEL_AUTHORITY, ascii(&authority.to_string()));
+    if tells {
+        headers.insert(BUSEL_ROUTE, HeaderValue::from_static(route.name()));
+        headers.insert(BUSEL_AUTHORITY, ascii(&authority.to_string()));
+    }
     if let Some(age) = age {
         headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     }

@@ -139,7 +139,7 @@ fn pieces<const N: usize>(parts: [&'static str; N], end: Option<Failure>) -> Bod
 }
 
 fn local() -> DoorConfig {
-    DoorConfig::new("127.0.0.1:0".parse().unwrap())
+    DoorConfig { tells: true, ..DoorConfig::new("127.0.0.1:0".parse().unwrap()) }
 }
 
 fn quick() -> Limits {

@@ -16,6 +16,11 @@ pub(crate) fn uid_of(client: SocketAddr, ours: SocketAddr) -> io::Result<Option<
     system::uid_of(canonical(client), canonical(ours))
 }
 
+/// The user who listens on this address of this machine; `None` if nobody does.
+pub(crate) fn uid_of_listener(at: SocketAddr) -> io::Result<Option<u32>> {
+    system::uid_of_listener(canonical(at))
+}
+
 /// The user that this process's sockets belong to. If the system doesn't say, a number that is no
 /// user's.
 pub(crate) fn own_uid() -> u32 {
@@ -41,7 +46,7 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
 #[cfg(target_os = "linux")]
 mod system {
     use std::io;
-    use std::net::SocketAddr;
+    use std::net::{Ipv4Addr, SocketAddr};
     use std::time::Duration;
 
     use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
@@ -60,6 +65,22 @@ mod system {
     const ENOENT: i32 = 2;
 
     pub(super) fn uid_of(client: SocketAddr, ours: SocketAddr) -> io::Result<Option<u32>> {
+        let found = socket(client, ours)?;
+        Ok(found.and_then(|found| owner(&found, client, ours)))
+    }
+
+    /// To nobody's address no connection fits, so that the kernel shows the listener, under whichever
+    /// address it listens.
+    pub(super) fn uid_of_listener(at: SocketAddr) -> io::Result<Option<u32>> {
+        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let found = socket(at, nobody)?.filter(|found| {
+            let id = &found.header.socket_id;
+            id.source_port == at.port() && id.destination_port == 0 && found.header.inode != 0
+        });
+        Ok(found.map(|found| found.header.uid))
+    }
+
+    fn socket(client: SocketAddr, ours: SocketAddr) -> io::Result<Option<Box<InetResponse>>> {
         let question = question(client, ours);
         let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
         socket.set_non_blocking(true)?;
@@ -70,9 +91,7 @@ mod system {
         let invalid = |e| io::Error::new(io::ErrorKind::InvalidData, e);
         let answer = NetlinkMessage::<SockDiagMessage>::deserialize(&answer).map_err(invalid)?;
         match answer.payload {
-            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) => {
-                Ok(owner(&found, client, ours))
-            }
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) => Ok(Some(found)),
             NetlinkPayload::Error(error) => match error.to_io() {
                 error if error.raw_os_error() == Some(ENOENT) => Ok(None),
                 error => Err(error),
@@ -148,6 +167,10 @@ mod system {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    pub(super) fn uid_of_listener(_: SocketAddr) -> io::Result<Option<u32>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub(super) fn own_uid() -> Option<u32> {
         None
     }
@@ -212,6 +235,18 @@ mod tests {
         let (client, server) = pair("127.0.0.1", "127.0.0.1");
         drop(client);
         assert_eq!(uid_seen_by(&server), None);
+    }
+
+    #[test]
+    fn who_listens_is_told_and_of_an_empty_port_nobody() {
+        for on in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+            let listener = TcpListener::bind(on).unwrap();
+            let at = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()));
+            let _client = TcpStream::connect(at).unwrap();
+            assert_eq!(uid_of_listener(at).unwrap(), Some(own_uid()), "{on}");
+            drop(listener);
+            assert_eq!(uid_of_listener(at).unwrap(), None, "{on}");
+        }
     }
 
     #[test]

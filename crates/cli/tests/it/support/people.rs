@@ -65,7 +65,8 @@ impl People {
 impl Reader {
     /// Starts a node at a data directory.
     pub(crate) fn up(data: &Path, args: &[&str]) -> Self {
-        let args = [&["up", "--listen", "127.0.0.1:0", "--lan", "off"][..], &NO_DNS, args].concat();
+        let own = ["up", "--tell", "--listen", "127.0.0.1:0", "--lan", "off"];
+        let args = [&own[..], &NO_DNS, args].concat();
         let program = Program::start(&mut busel(data, &args));
         let door = program.after("http://").parse().unwrap();
         Self { program, data: data.to_owned(), door }

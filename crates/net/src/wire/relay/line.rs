@@ -29,6 +29,11 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// A connection to a relay.
 pub(super) type Tls = Box<dyn Duplex>;
 
+/// A way in.
+type Way = [u8; 16];
+/// Ways into one relay that are tried in turn.
+const MAX_WAYS: usize = 8;
+
 /// The line to one relay.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -37,6 +42,8 @@ pub(super) struct Line {
     start: Instant,
     approaches: Mutex<Approaches>,
     habit: Mutex<Habit>,
+    /// The ways in, that which is used now first; and which of them the relay did not know.
+    ways: Mutex<Vec<(Way, bool)>>,
     /// The session over it, if there is one.
     live: Mutex<Weak<Carrier<Client>>>,
 }
@@ -44,6 +51,7 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(ticket: RelayTicket, dialer: Dialer) -> Arc<Self> {
         Arc::new(Self {
+            ways: Mutex::new(vec![(ticket.secret, false)]),
             ticket,
             dialer,
             start: Instant::now(),
@@ -51,6 +59,54 @@ impl Line {
             habit: Mutex::default(),
             live: Mutex::default(),
         })
+    }
+
+    /// The way in to try now.
+    pub(super) fn way(&self) -> Way {
+        lock(&self.ways).first().map_or(self.ticket.secret, |(way, _)| *way)
+    }
+
+    /// All of them.
+    pub(super) fn ways(&self) -> Vec<Way> {
+        lock(&self.ways).iter().map(|(way, _)| *way).collect()
+    }
+
+    /// Learns of another one. What works stays in use; for one too many the oldest that does not goes.
+    pub(super) fn add_way(&self, way: Way) {
+        let mut ways = lock(&self.ways);
+        if ways.iter().any(|(known, _)| *known == way) {
+            return;
+        }
+        if ways.len() >= MAX_WAYS {
+            match ways.iter().position(|(_, unknown)| *unknown) {
+                Some(at) => drop(ways.remove(at)),
+                None => return,
+            }
+        }
+        let at = ways.iter().position(|(_, unknown)| *unknown).unwrap_or(ways.len());
+        ways.insert(at, (way, false));
+    }
+
+    /// The relay does not know this way in: the next one is tried.
+    pub(super) fn turned_away(&self, way: Way) {
+        let mut ways = lock(&self.ways);
+        if let Some(at) = ways.iter().position(|(known, _)| *known == way) {
+            ways.remove(at);
+            ways.push((way, true));
+        }
+    }
+
+    /// The relay knows it.
+    pub(super) fn let_in(&self, way: Way) {
+        let mut ways = lock(&self.ways);
+        ways.iter_mut()
+            .filter(|(known, _)| *known == way)
+            .for_each(|(_, unknown)| *unknown = false);
+    }
+
+    /// Whether the relay knows none of them.
+    pub(super) fn is_turned_away(&self) -> bool {
+        lock(&self.ways).iter().all(|(_, unknown)| *unknown)
     }
 
     fn now(&self) -> Tick {

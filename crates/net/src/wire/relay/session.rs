@@ -76,10 +76,17 @@ async fn live(
             return failed(carrier, leg);
         }
     };
-    let asked = ask(line, carrier, leg, token, known, &mut tls);
+    let way = line.way();
+    let asked = ask(carrier, leg, request(line, way, token, known), &mut tls);
     match tokio::time::timeout(ANSWER_LIMIT, asked).await {
-        Ok(Ok(Answer::Carries(before))) => carrier.pump(leg, tls, &before).await,
+        Ok(Ok(Answer::Carries(before))) => {
+            line.let_in(way);
+            carrier.pump(leg, tls, &before).await;
+        }
         Ok(Ok(Answer::Unknown)) => {
+            if !known {
+                line.turned_away(way);
+            }
             let now = carrier.now();
             carrier.end().refused(leg, now);
             carrier.bump();
@@ -100,14 +107,12 @@ fn failed(carrier: &Carrier<Client>, leg: LegId) {
 
 /// Sends the leg's request with what it has to say at first, and reads the answer.
 async fn ask(
-    line: &Line,
     carrier: &Carrier<Client>,
     leg: LegId,
-    token: Token,
-    known: bool,
+    request: String,
     tls: &mut Tls,
 ) -> io::Result<Answer> {
-    let mut said = request(line, token, known).into_bytes();
+    let mut said = request.into_bytes();
     let now = carrier.now();
     {
         let mut end = carrier.end();
@@ -136,8 +141,8 @@ async fn ask(
     }
 }
 
-fn request(line: &Line, token: Token, known: bool) -> String {
-    let (secret, token) = (HEXLOWER.encode(&line.ticket.secret), HEXLOWER.encode(&token));
+fn request(line: &Line, way: [u8; 16], token: Token, known: bool) -> String {
+    let (secret, token) = (HEXLOWER.encode(&way), HEXLOWER.encode(&token));
     let which = if known { "next" } else { "first" };
     let (host, key) = (&line.ticket.sni, BASE64.encode(&rand::random::<[u8; 16]>()));
     format!(
