@@ -12,9 +12,11 @@ use crate::time::Tick;
 /// To an address that never answered: so many datagrams, and so long after the first of them.
 const FIRST: (u32, Duration) = (2, Duration::from_millis(700));
 /// To one that did: three, and the longer of this and twice what answers took lately …
-const KNOWN: (u32, Duration) = (3, Duration::from_millis(600));
-/// … but no longer than this.
+const KNOWN: (u32, Duration) = (3, Duration::from_millis(300));
+/// … but no longer than this. Some of these needed no answer, so then one more is waited for, as long …
 const MOST: Duration = Duration::from_secs(3);
+/// … but within this.
+const ONCE_MORE: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
 /// Datagrams that lie further apart are counted anew: what needs an answer is sent again sooner.
 const APART: Duration = Duration::from_secs(3);
 /// A stream that could not be had is tried again after this, then after twice as long …
@@ -69,6 +71,8 @@ pub struct Line {
     stream: Stream,
     /// The first datagram without an answer, the last one, and how many there were.
     waiting: Option<(Tick, Tick, u32)>,
+    /// Since when answers seem to be missing.
+    missing: Option<Tick>,
     /// How long answers took lately.
     slow: Duration,
     /// When a stream may be dialled, and how often that failed in a row.
@@ -85,6 +89,7 @@ impl Default for Line {
             by: By::Udp,
             stream: Stream::None,
             waiting: None,
+            missing: None,
             slow: Duration::ZERO,
             retry: (Tick(0), 0),
             ask: (Tick(0), 0),
@@ -149,18 +154,18 @@ impl Line {
     fn go_over(&mut self, now: Tick, chance: u8) {
         let steady = now - self.since > STEADY || self.since == Tick(0);
         let asked = if steady { 0 } else { self.ask.1 };
-        (self.by, self.waiting, self.since) = (By::Tcp, None, now);
+        (self.by, self.waiting, self.missing, self.since) = (By::Tcp, None, None, now);
         self.ask = (now + spread(ASK, MOST_ASK, asked, chance), asked + 1);
     }
 
     /// Takes note of what came by datagrams.
     fn hear(&mut self, heard: Option<Tick>) {
         let Some(heard) = heard else { return };
-        if let Some((first, ..)) = self.waiting
+        if let Some((first, last, _)) = self.waiting
             && heard >= first
         {
-            self.slow = (heard - first).max(self.slow * 7 / 8);
-            self.waiting = None;
+            self.slow = (heard - last).max(self.slow * 7 / 8);
+            (self.waiting, self.missing) = (None, None);
         }
         if self.by == By::Tcp && heard > self.since {
             (self.by, self.since) = (By::Udp, heard);
@@ -174,11 +179,15 @@ impl Line {
             _ => (now, 1),
         };
         self.waiting = Some((first, now, sent));
-        let (least, wait) = match known {
-            false => FIRST,
-            true => (KNOWN.0, KNOWN.1.max(self.slow * 2).min(MOST)),
-        };
-        sent >= least && now - first >= wait
+        if !known {
+            return sent >= FIRST.0 && now - first >= FIRST.1;
+        }
+        if sent < KNOWN.0 || now - first < KNOWN.1.max(self.slow * 2).min(MOST) {
+            self.missing = None;
+            return false;
+        }
+        let since = *self.missing.get_or_insert(now);
+        now - since >= (self.slow * 2).clamp(ONCE_MORE.0, ONCE_MORE.1)
     }
 }
 
@@ -224,6 +233,20 @@ mod tests {
     }
 
     #[test]
+    fn what_needed_no_answer_is_not_held_against_the_line() {
+        let mut line = Line::default();
+        line.send(None, at(0), 0);
+        for second in 1..10 {
+            let (start, heard) = (second * 1000, Some(at(second * 1000 - 940)));
+            // The first of a request, an answer, and what ends it.
+            assert!(!line.send(heard, at(start), 0).dial, "{second}");
+            for after in [65, 70, 80, 90] {
+                assert!(!line.send(Some(at(start + 60)), at(start + after), 0).dial, "{second}");
+            }
+        }
+    }
+
+    #[test]
     fn a_slow_line_is_waited_for() {
         let mut line = Line::default();
         line.send(None, at(0), 0);
@@ -234,7 +257,8 @@ mod tests {
         for after in [0, 300, 600, 900, 1200] {
             assert!(!line.send(Some(at(1900)), at(5000 + after), 0).dial, "{after}");
         }
-        assert!(line.send(Some(at(1900)), at(7000), 0).dial);
+        assert!(!line.send(Some(at(1900)), at(7000), 0).dial, "not sure yet");
+        assert!(line.send(Some(at(1900)), at(8000), 0).dial);
     }
 
     #[test]
