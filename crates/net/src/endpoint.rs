@@ -5,6 +5,8 @@
 //! so that it contacts nobody whom it was not given. One connection per peer is kept and used both
 //! ways, for all exchanges.
 
+mod renew;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,6 +102,8 @@ impl From<OpenError> for Failure {
 #[derive(Debug, Clone)]
 pub struct Connection {
     inner: iroh::endpoint::Connection,
+    /// As whom we are at this end.
+    own: PeerId,
     /// Whether we made it.
     ours: bool,
     /// Whether it is one with a neighbour in the LAN.
@@ -149,6 +153,11 @@ impl Stream {
         self.line.0.is_near()
     }
 
+    /// As whom this node is at this end.
+    pub fn own(&self) -> PeerId {
+        self.line.0.own
+    }
+
     /// Why this stream broke: the other side had no place for the connection, or else `otherwise`.
     pub fn why(&self, otherwise: Failure) -> Failure {
         if self.line.0.was_refused() { OpenError::Busy.into() } else { otherwise }
@@ -164,9 +173,15 @@ impl Drop for UnderWay {
 }
 
 impl Connection {
-    fn new(inner: iroh::endpoint::Connection, ours: bool, near: bool) -> Self {
+    fn new(
+        inner: iroh::endpoint::Connection,
+        endpoint: &iroh::Endpoint,
+        ours: bool,
+        near: bool,
+    ) -> Self {
         let streams = Streams { open: 0, since: Instant::now() };
-        Self { inner, ours, near, streams: Arc::new(Mutex::new(streams)) }
+        let own = PeerId(*endpoint.id().as_bytes());
+        Self { inner, own, ours, near, streams: Arc::new(Mutex::new(streams)) }
     }
 
     /// Since when it has had no stream; `None` while one is under way, either side's.
@@ -220,6 +235,10 @@ impl Connection {
         self.inner.close_reason().is_none()
     }
 
+    fn is_busy(&self) -> bool {
+        self.is_open() && self.idle_since().is_none()
+    }
+
     async fn leaves_its_relay(&self) {
         const PAUSE: Duration = Duration::from_millis(20);
         while self.wire() == RELAY {
@@ -253,7 +272,8 @@ pub struct Endpoint(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    endpoint: iroh::Endpoint,
+    /// As whom it is present now.
+    present: Mutex<iroh::Endpoint>,
     wires: Vec<Arc<dyn Wire>>,
     finders: Vec<Arc<dyn Finder>>,
     /// Those that came after the start.
@@ -282,14 +302,10 @@ impl Endpoint {
         wires: Vec<Arc<dyn Wire>>,
         finders: Vec<Arc<dyn Finder>>,
     ) -> Result<Self, BindError> {
-        let mut builder = builder(identity);
-        for wire in &wires {
-            builder = wire.set_up(builder)?;
-        }
-        let endpoint = builder.bind().await.map_err(|e| BindError::Endpoint(e.to_string()))?;
+        let endpoint = present(identity, &wires).await?;
         let (queue, incoming) = mpsc::channel(ACCEPT_QUEUE);
         let inner = Arc::new(Inner {
-            endpoint,
+            present: Mutex::new(endpoint.clone()),
             wires,
             finders,
             late: Mutex::default(),
@@ -304,8 +320,7 @@ impl Endpoint {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let accepting = (inner.clone(), inner.endpoint.clone());
-        inner.tasks.spawn(async move { accepting.0.accept_all(accepting.1).await });
+        inner.tasks.spawn(inner.clone().accept_all(endpoint, false));
         let this = Self(inner);
         this.find().await;
         for finder in &this.0.finders {
@@ -323,7 +338,7 @@ impl Endpoint {
         let inner = self.0.clone();
         self.0.tasks.spawn(async move {
             let Some(near) = inner.near.get().filter(|near| near.speaks()) else { return };
-            let accept = |endpoint| inner.clone().accept_all(endpoint);
+            let accept = |endpoint| inner.clone().accept_all(endpoint, true);
             tokio::select! {
                 () = inner.stop.cancelled() => {}
                 () = near.keep(accept) => {}
@@ -377,12 +392,12 @@ impl Endpoint {
 
     /// This node's id.
     pub fn id(&self) -> PeerId {
-        PeerId(*self.0.endpoint.id().as_bytes())
+        PeerId(*self.0.present().id().as_bytes())
     }
 
     /// The UDP addresses it listens on; none without the plain wire.
     pub fn local_addrs(&self) -> Vec<std::net::SocketAddr> {
-        self.0.endpoint.bound_sockets()
+        self.0.present().bound_sockets()
     }
 
     /// Asks all finders for nodes and learns of them.
@@ -425,7 +440,7 @@ impl Endpoint {
         for wire in &self.0.wires {
             if let Some(url) = wire.learn(relay) {
                 let config = Arc::new(RelayConfig::new(url.clone(), None));
-                self.0.endpoint.insert_relay(url, config).await;
+                self.0.present().insert_relay(url, config).await;
             }
         }
     }
@@ -437,7 +452,7 @@ impl Endpoint {
         for wire in &self.0.wires {
             wire.moved();
         }
-        self.0.endpoint.network_change().await;
+        self.0.present().network_change().await;
     }
 
     /// Has these nodes, and no others, be spoken to through their relays alone, where they have one, so
@@ -448,7 +463,7 @@ impl Endpoint {
 
     /// The relay that this node keeps to now, if it is connected to one.
     pub fn home_relay(&self) -> Option<RelayTicket> {
-        let statuses = self.0.endpoint.home_relay_status().get();
+        let statuses = self.0.present().home_relay_status().get();
         let connected = statuses.iter().find(|status| status.is_connected())?;
         self.0.wires.iter().find_map(|wire| wire.relay(connected.url()))
     }
@@ -510,7 +525,7 @@ impl Endpoint {
     /// Closes all connections and waits until the peers were told.
     pub async fn close(&self) {
         self.0.stop.cancel();
-        self.0.endpoint.close().await;
+        self.0.present().close().await;
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
@@ -524,7 +539,7 @@ impl Endpoint {
         let elsewhere = addr.addrs.iter().any(|addr| !addr.is_relay());
         let connecting = endpoint.connect(addr.clone(), ALPN);
         let result = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
-            Ok(Ok(inner)) => Ok(Connection::new(inner, true, contact.is_none())),
+            Ok(Ok(inner)) => Ok(Connection::new(inner, &endpoint, true, contact.is_none())),
             Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
             Err(_) => Err(OpenError::Unreachable("no answer in time".into())),
         };
@@ -537,7 +552,7 @@ impl Endpoint {
             let _ = self.0.queue.try_send(connection.clone());
             if elsewhere && connection.wire() == RELAY {
                 let (inner, connection) = (self.0.clone(), connection.clone());
-                self.0.tasks.spawn(async move { inner.lift(&connection, &addr).await });
+                self.0.tasks.spawn(async move { inner.lift(&connection, &endpoint, &addr).await });
             }
         }
         result
@@ -558,12 +573,12 @@ impl Inner {
             addrs.retain(TransportAddr::is_relay);
         }
         let id = EndpointId::from_bytes(&peer.0).ok().filter(|_| !addrs.is_empty())?;
-        Some((self.endpoint.clone(), EndpointAddr::from_parts(id, addrs)))
+        Some((self.present(), EndpointAddr::from_parts(id, addrs)))
     }
 
     /// Has a connection leave its relay: what one connection to a node finds, iroh lets all others to
     /// it use. No stream is lost by that.
-    async fn lift(&self, connection: &Connection, addr: &EndpointAddr) {
+    async fn lift(&self, connection: &Connection, endpoint: &iroh::Endpoint, addr: &EndpointAddr) {
         let mut wait = LIFT_AFTER;
         for _ in 0..LIFTS {
             tokio::select! {
@@ -571,8 +586,7 @@ impl Inner {
                 _ = connection.inner.closed() => return,
                 () = tokio::time::sleep(wait) => wait *= 4,
             }
-            let beside =
-                tokio::time::timeout(CONNECT_LIMIT, self.endpoint.connect(addr.clone(), ALPN));
+            let beside = tokio::time::timeout(CONNECT_LIMIT, endpoint.connect(addr.clone(), ALPN));
             let beside = tokio::select! {
                 () = self.stop.cancelled() => return,
                 beside = beside => beside,
@@ -625,8 +639,11 @@ impl Inner {
         }
     }
 
-    async fn accept_all(self: Arc<Self>, endpoint: iroh::Endpoint) {
-        let near = endpoint.id() != self.endpoint.id();
+    fn present(&self) -> iroh::Endpoint {
+        lock(&self.present).clone()
+    }
+
+    async fn accept_all(self: Arc<Self>, endpoint: iroh::Endpoint, near: bool) {
         loop {
             let incoming = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -635,11 +652,11 @@ impl Inner {
             let Some(incoming) = incoming else { return };
             let stop = self.stop.child_token();
             let number = lock(&self.handshakes).begin(stop.clone());
-            let this = self.clone();
+            let (this, endpoint) = (self.clone(), endpoint.clone());
             self.tasks.spawn(async move {
                 let shaken = tokio::select! {
                     () = stop.cancelled() => None,
-                    shaken = shake_hands(incoming, near) => shaken,
+                    shaken = shake_hands(incoming, &endpoint, near) => shaken,
                 };
                 lock(&this.handshakes).end(number);
                 if let Some(connection) = shaken {
@@ -648,6 +665,15 @@ impl Inner {
             });
         }
     }
+}
+
+/// An endpoint with this identity and these wires.
+async fn present(identity: [u8; 32], wires: &[Arc<dyn Wire>]) -> Result<iroh::Endpoint, BindError> {
+    let mut builder = builder(identity);
+    for wire in wires {
+        builder = wire.set_up(builder)?;
+    }
+    builder.bind().await.map_err(|e| BindError::Endpoint(e.to_string()))
 }
 
 /// An endpoint with this identity that has no transport yet and contacts nobody by itself.
@@ -673,9 +699,13 @@ pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
         .net_report_config(report)
 }
 
-async fn shake_hands(incoming: iroh::endpoint::Incoming, near: bool) -> Option<Connection> {
+async fn shake_hands(
+    incoming: iroh::endpoint::Incoming,
+    endpoint: &iroh::Endpoint,
+    near: bool,
+) -> Option<Connection> {
     match tokio::time::timeout(CONNECT_LIMIT, incoming).await {
-        Ok(Ok(inner)) => return Some(Connection::new(inner, false, near)),
+        Ok(Ok(inner)) => return Some(Connection::new(inner, endpoint, false, near)),
         Ok(Err(error)) => debug!(%error, "a handshake failed"),
         Err(_) => debug!("a handshake took too long"),
     }

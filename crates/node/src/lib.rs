@@ -17,6 +17,7 @@
 //! `drive` runs the race over the `route`s, and `busel-net` carries what they say. `serve` is the
 //! other side: what this node does for peers.
 
+mod assigned;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -29,6 +30,8 @@ mod drive;
 mod exchange;
 mod exit;
 mod fetch;
+mod guarded;
+mod hearsay;
 mod hot;
 pub mod joined;
 mod networks;
@@ -37,6 +40,8 @@ pub mod origin;
 mod pass;
 pub mod places;
 mod prove;
+mod renew;
+mod reply;
 pub mod request;
 pub mod resolve;
 mod route;
@@ -44,6 +49,7 @@ mod save;
 pub mod serve;
 mod tunnel;
 
+pub use assigned::Held;
 pub use config::Config;
 pub use node::{Node, StartError};
 pub use request::{Authority, Body, Request, RequestBody, Response, Unanswered};

@@ -6,6 +6,7 @@
 mod attacks;
 mod beside;
 mod coalesce;
+mod crawler;
 mod double_post;
 mod heed;
 mod hop;
@@ -15,6 +16,7 @@ mod main_flow;
 mod names;
 mod own_network;
 mod private;
+mod quiet;
 mod remember;
 mod renewal;
 mod shares;

@@ -11,6 +11,7 @@ mod sender;
 mod socket;
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,7 +31,9 @@ const ID: u64 = 0x6275_7365_6c76;
 /// Obfuscated UDP.
 #[derive(Debug)]
 pub struct Veil {
-    shared: Arc<Shared>,
+    /// That of the endpoint that was set up last: sessions are an address's, and each endpoint has its
+    /// own.
+    shared: Mutex<Arc<Shared>>,
 }
 
 /// Where a node listens, and the secret by which others open sessions to it.
@@ -48,26 +51,23 @@ pub(super) struct Shared {
     bound: OnceLock<SocketAddr>,
     sessions: Mutex<Sessions>,
     started: Instant,
+    /// Whether an endpoint was set up with it.
+    in_use: AtomicBool,
 }
 
 impl Veil {
     /// A wire that only dials, or one that listens, too.
     pub fn new(listen: Option<Listen>) -> Self {
-        let secret = listen.as_ref().map(|listen| &listen.secret);
-        let sessions = Sessions::new(secret, rand::random(), wall());
-        Self {
-            shared: Arc::new(Shared {
-                listen: listen.map(|listen| listen.addr),
-                bound: OnceLock::new(),
-                sessions: Mutex::new(sessions),
-                started: Instant::now(),
-            }),
-        }
+        Self { shared: Mutex::new(Arc::new(Shared::new(listen))) }
     }
 
     /// Where it listens, once the endpoint is bound; `None` if it only dials.
     pub fn listens(&self) -> Option<SocketAddr> {
-        self.shared.bound.get().copied()
+        self.shared().bound.get().copied()
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        lock(&self.shared).clone()
     }
 }
 
@@ -80,12 +80,19 @@ impl Wire for Veil {
         &self,
         builder: iroh::endpoint::Builder,
     ) -> Result<iroh::endpoint::Builder, WireError> {
-        Ok(builder.add_custom_transport(Arc::new(Transport(self.shared.clone()))))
+        let mut shared = lock(&self.shared);
+        // One that listens is there once.
+        if shared.listen.is_none() && shared.in_use.swap(true, Ordering::Relaxed) {
+            *shared = Arc::new(Shared::new(None));
+            shared.in_use.store(true, Ordering::Relaxed);
+        }
+        Ok(builder.add_custom_transport(Arc::new(Transport(shared.clone()))))
     }
 
     fn addresses(&self, contact: &Contact) -> Vec<TransportAddr> {
         let Some(ticket) = &contact.veil else { return Vec::new() };
-        let mut sessions = self.shared.sessions();
+        let shared = self.shared();
+        let mut sessions = shared.sessions();
         ticket
             .addrs()
             .map(|addr| {
@@ -98,8 +105,20 @@ impl Wire for Veil {
 }
 
 impl Shared {
+    fn new(listen: Option<Listen>) -> Self {
+        let secret = listen.as_ref().map(|listen| &listen.secret);
+        let sessions = Sessions::new(secret, rand::random(), wall());
+        Self {
+            listen: listen.map(|listen| listen.addr),
+            bound: OnceLock::new(),
+            sessions: Mutex::new(sessions),
+            started: Instant::now(),
+            in_use: AtomicBool::new(false),
+        }
+    }
+
     pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sessions)
     }
 
     pub(super) fn now(&self) -> Now {
@@ -116,6 +135,10 @@ impl CustomTransport for Transport {
     fn bind(&self) -> std::io::Result<Box<dyn CustomEndpoint>> {
         Ok(Box::new(Socket::bind(self.0.clone())?))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wall() -> UnixTime {
