@@ -1,10 +1,13 @@
-//! Sealed requests and responses: envelopes, what is inside a good one, parts and chunks.
+//! Sealed requests, questions and responses: envelopes, what is inside a good one, parts and chunks.
 
 use busel_proto::cbor;
-use busel_proto::id::PublicKey;
+use busel_proto::id::{PeerId, PublicKey};
+use busel_proto::message::Ask;
+use busel_proto::question::{QuestionKey, seal_question};
 use busel_proto::sealed::{
     ChunkCipher, InjectRequest, Part, SealError, hpke_key, open_request, seal_request,
 };
+use ed25519_dalek::SigningKey;
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
@@ -19,12 +22,13 @@ pub(crate) const SUBKEY: PublicKey = PublicKey([9; 32]);
 /// The first byte says as what the rest is read.
 pub fn sealed(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
-    match kind % 5 {
+    match kind % 6 {
         0 => envelope(data),
         1 => content(data),
         2 => part(data),
         3 => chunk(data),
-        _ => request(data),
+        4 => request(data),
+        _ => question(data),
     }
 }
 
@@ -125,5 +129,18 @@ fn request(data: &[u8]) {
             assert_eq!(error, SealError::TooLong);
             assert!(data.len() + 2 > 9216);
         }
+    }
+}
+
+/// Junk is no question; what may be asked so arrives, and nothing else is asked so.
+fn question(data: &[u8]) {
+    let identity = [7; 32];
+    let to = PeerId(SigningKey::from_bytes(&identity).verifying_key().to_bytes());
+    let key = QuestionKey::new(&identity);
+    assert!(key.open(data).is_err(), "junk was opened");
+    let Ok(ask) = cbor::from_slice::<Ask>(data, 4096) else { return };
+    match seal_question(&ask, &to, [6; 32]) {
+        Ok((envelope, _)) => assert_eq!(key.open(&envelope).map(|(ask, _)| ask), Ok(ask)),
+        Err(error) => assert_eq!(error, SealError::Unfit),
     }
 }

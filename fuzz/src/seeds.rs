@@ -139,6 +139,9 @@ fn asks() -> Vec<Vec<u8>> {
         Ask::Inject { envelope: vec![1, 2, 3] },
         Ask::Tunnel { host, port: 443 },
         Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
+        Ask::Assign,
+        Ask::Forward { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
+        Ask::Question { envelope: vec![1, 2, 3] },
     ]
     .iter()
     .map(cbor::to_vec)

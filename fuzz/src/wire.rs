@@ -17,7 +17,13 @@ pub fn ask(data: &[u8]) {
         Ask::Tunnel { host, .. } => {
             assert_eq!(HostName::parse(host.as_str()).as_ref(), Ok(&host), "a host has one form");
         }
-        Ask::Fetch { .. } | Ask::Inject { .. } | Ask::Pass { .. } | Ask::Nodes { .. } => {}
+        Ask::Fetch { .. }
+        | Ask::Inject { .. }
+        | Ask::Pass { .. }
+        | Ask::Nodes { .. }
+        | Ask::Assign
+        | Ask::Forward { .. }
+        | Ask::Question { .. } => {}
     }
 }
 

@@ -191,6 +191,10 @@ pub(crate) struct NodeFlags {
     /// The most that the store may take, in MiB
     #[arg(long, value_name = "MIB")]
     pub(crate) quota: Option<u64>,
+    /// The most that a quiet node holds for others, in MiB: nothing of it tells what its owner reads,
+    /// and 0 turns it off [default: 32]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) assigned_quota: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -89,6 +89,9 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     if let Some(quota) = flags.quota {
         config.quota = quota.saturating_mul(1 << 20);
     }
+    if let Some(quota) = flags.assigned_quota {
+        config.assigned_quota = quota.saturating_mul(1 << 20);
+    }
     if !flags.dns.is_empty() {
         let dns = flags.dns.iter().cloned().map(Dns::try_from).collect::<Result<_, _>>();
         config.dns = dns.map_err(anyhow::Error::msg)?;

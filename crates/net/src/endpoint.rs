@@ -5,6 +5,8 @@
 //! so that it contacts nobody whom it was not given. One connection per peer is kept and used both
 //! ways, for all exchanges.
 
+mod renew;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -105,6 +107,8 @@ impl From<OpenError> for Failure {
 #[derive(Debug, Clone)]
 pub struct Connection {
     inner: iroh::endpoint::Connection,
+    /// As whom we are at this end.
+    own: PeerId,
     /// Whether we made it.
     ours: bool,
     /// Whether it is one with a neighbour in the LAN.
@@ -157,6 +161,11 @@ impl Stream {
         self.line.0.is_near()
     }
 
+    /// As whom this node is at this end.
+    pub fn own(&self) -> PeerId {
+        self.line.0.own
+    }
+
     /// Why this stream broke: the other side had no place for the connection, or else `otherwise`.
     pub fn why(&self, otherwise: Failure) -> Failure {
         if self.line.0.was_refused() { OpenError::Busy.into() } else { otherwise }
@@ -174,13 +183,15 @@ impl Drop for UnderWay {
 impl Connection {
     fn new(
         inner: iroh::endpoint::Connection,
+        endpoint: &iroh::Endpoint,
         ours: bool,
         near: bool,
         wires: &Arc<[Arc<dyn Wire>]>,
     ) -> Self {
+        let own = PeerId(*endpoint.id().as_bytes());
         let streams = Arc::new(Mutex::new(Streams { open: 0, since: Instant::now() }));
         let review = Arc::new(Mutex::new((Instant::now() + REVIEW.0, 1)));
-        Self { inner, ours, near, wires: wires.clone(), streams, review }
+        Self { inner, own, ours, near, wires: wires.clone(), streams, review }
     }
 
     /// Since when it has had no stream; `None` while one is under way, either side's.
@@ -234,6 +245,10 @@ impl Connection {
         self.inner.close_reason().is_none()
     }
 
+    fn is_busy(&self) -> bool {
+        self.is_open() && self.idle_since().is_none()
+    }
+
     async fn leaves_its_relay(&self) {
         const PAUSE: Duration = Duration::from_millis(20);
         while self.wire() == RELAY {
@@ -282,7 +297,8 @@ pub struct Endpoint(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    endpoint: iroh::Endpoint,
+    /// As whom it is present now.
+    present: Mutex<iroh::Endpoint>,
     wires: Arc<[Arc<dyn Wire>]>,
     finders: Vec<Arc<dyn Finder>>,
     /// Those that came after the start.
@@ -311,14 +327,10 @@ impl Endpoint {
         wires: Vec<Arc<dyn Wire>>,
         finders: Vec<Arc<dyn Finder>>,
     ) -> Result<Self, BindError> {
-        let mut builder = builder(identity);
-        for wire in &wires {
-            builder = wire.set_up(builder)?;
-        }
-        let endpoint = builder.bind().await.map_err(|e| BindError::Endpoint(e.to_string()))?;
+        let endpoint = present(identity, &wires).await?;
         let (queue, incoming) = mpsc::channel(ACCEPT_QUEUE);
         let inner = Arc::new(Inner {
-            endpoint,
+            present: Mutex::new(endpoint.clone()),
             wires: wires.into(),
             finders,
             late: Mutex::default(),
@@ -333,8 +345,7 @@ impl Endpoint {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let accepting = (inner.clone(), inner.endpoint.clone());
-        inner.tasks.spawn(async move { accepting.0.accept_all(accepting.1).await });
+        inner.tasks.spawn(inner.clone().accept_all(endpoint, false));
         let this = Self(inner);
         this.find().await;
         for finder in &this.0.finders {
@@ -352,7 +363,7 @@ impl Endpoint {
         let inner = self.0.clone();
         self.0.tasks.spawn(async move {
             let Some(near) = inner.near.get().filter(|near| near.speaks()) else { return };
-            let accept = |endpoint| inner.clone().accept_all(endpoint);
+            let accept = |endpoint| inner.clone().accept_all(endpoint, true);
             tokio::select! {
                 () = inner.stop.cancelled() => {}
                 () = near.keep(accept) => {}
@@ -406,12 +417,12 @@ impl Endpoint {
 
     /// This node's id.
     pub fn id(&self) -> PeerId {
-        PeerId(*self.0.endpoint.id().as_bytes())
+        PeerId(*self.0.present().id().as_bytes())
     }
 
     /// The UDP addresses it listens on; none without the plain wire.
     pub fn local_addrs(&self) -> Vec<std::net::SocketAddr> {
-        self.0.endpoint.bound_sockets()
+        self.0.present().bound_sockets()
     }
 
     /// Asks all finders for nodes and learns of them.
@@ -454,7 +465,7 @@ impl Endpoint {
         for wire in self.0.wires.iter() {
             if let Some(url) = wire.learn(relay) {
                 let config = Arc::new(RelayConfig::new(url.clone(), None));
-                self.0.endpoint.insert_relay(url, config).await;
+                self.0.present().insert_relay(url, config).await;
             }
         }
     }
@@ -466,7 +477,7 @@ impl Endpoint {
         for wire in self.0.wires.iter() {
             wire.moved();
         }
-        self.0.endpoint.network_change().await;
+        self.0.present().network_change().await;
     }
 
     /// Has these nodes, and no others, be spoken to through their relays alone, where they have one, so
@@ -477,7 +488,7 @@ impl Endpoint {
 
     /// The relay that this node keeps to now, if it is connected to one.
     pub fn home_relay(&self) -> Option<RelayTicket> {
-        let statuses = self.0.endpoint.home_relay_status().get();
+        let statuses = self.0.present().home_relay_status().get();
         let connected = statuses.iter().find(|status| status.is_connected())?;
         self.0.wires.iter().find_map(|wire| wire.relay(connected.url()))
     }
@@ -541,7 +552,7 @@ impl Endpoint {
     /// Closes all connections and waits until the peers were told.
     pub async fn close(&self) {
         self.0.stop.cancel();
-        self.0.endpoint.close().await;
+        self.0.present().close().await;
         self.0.tasks.close();
         self.0.tasks.wait().await;
         for wire in self.0.wires.iter() {
@@ -558,7 +569,10 @@ impl Endpoint {
         let elsewhere = addr.addrs.iter().any(|addr| !addr.is_relay());
         let connecting = endpoint.connect(addr.clone(), ALPN);
         let result = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
-            Ok(Ok(inner)) => Ok(Connection::new(inner, true, contact.is_none(), &self.0.wires)),
+            Ok(Ok(inner)) => {
+                let near = contact.is_none();
+                Ok(Connection::new(inner, &endpoint, true, near, &self.0.wires))
+            }
             Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
             Err(_) => Err(OpenError::Unreachable("no answer in time".into())),
         };
@@ -571,7 +585,7 @@ impl Endpoint {
             let _ = self.0.queue.try_send(connection.clone());
             if elsewhere && connection.wire() == RELAY {
                 let (inner, connection) = (self.0.clone(), connection.clone());
-                self.0.tasks.spawn(async move { inner.lift(&connection, &addr).await });
+                self.0.tasks.spawn(async move { inner.lift(&connection, &endpoint, &addr).await });
             }
         }
         result
@@ -592,19 +606,21 @@ impl Inner {
             addrs.retain(TransportAddr::is_relay);
         }
         let id = EndpointId::from_bytes(&peer.0).ok().filter(|_| !addrs.is_empty())?;
-        Some((self.endpoint.clone(), EndpointAddr::from_parts(id, addrs)))
+        Some((self.present(), EndpointAddr::from_parts(id, addrs)))
     }
 
     /// Looks for a better way for a connection that has stayed with a relay for long, now that it is used.
     /// Says whether it was closed, so that a new one finds that way.
     async fn leaves(self: &Arc<Self>, peer: &PeerId, connection: &Connection) -> bool {
         let contact = lock(&self.contacts).get(peer).map(|(contact, _)| contact.clone());
-        let addr = contact.and_then(|contact| self.way(peer, Some(&contact))).map(|(_, addr)| addr);
-        let addr = addr.filter(|addr| addr.addrs.iter().any(|addr| !addr.is_relay()));
-        let Some(addr) = addr.filter(|_| connection.is_due_for_review()) else { return false };
+        let way = contact.and_then(|contact| self.way(peer, Some(&contact)));
+        let way = way.filter(|(_, addr)| addr.addrs.iter().any(|addr| !addr.is_relay()));
+        let Some((endpoint, addr)) = way.filter(|_| connection.is_due_for_review()) else {
+            return false;
+        };
         if !connection.is_kept_to_its_relay() {
             let (this, connection) = (self.clone(), connection.clone());
-            self.tasks.spawn(async move { this.look_beside(&connection, &addr).await });
+            self.tasks.spawn(async move { this.look_beside(&connection, &endpoint, &addr).await });
             return false;
         }
         if connection.idle_since().is_none() {
@@ -618,7 +634,7 @@ impl Inner {
 
     /// Has a connection leave its relay: what one connection to a node finds, iroh lets all others to
     /// it use. No stream is lost by that.
-    async fn lift(&self, connection: &Connection, addr: &EndpointAddr) {
+    async fn lift(&self, connection: &Connection, endpoint: &iroh::Endpoint, addr: &EndpointAddr) {
         let mut wait = LIFT_AFTER;
         for _ in 0..LIFTS {
             tokio::select! {
@@ -626,15 +642,20 @@ impl Inner {
                 _ = connection.inner.closed() => return,
                 () = tokio::time::sleep(wait) => wait *= 4,
             }
-            if self.look_beside(connection, addr).await {
+            if self.look_beside(connection, endpoint, addr).await {
                 return;
             }
         }
     }
 
     /// Connects once more beside a connection; whether that left its relay by it.
-    async fn look_beside(&self, connection: &Connection, addr: &EndpointAddr) -> bool {
-        let beside = tokio::time::timeout(CONNECT_LIMIT, self.endpoint.connect(addr.clone(), ALPN));
+    async fn look_beside(
+        &self,
+        connection: &Connection,
+        endpoint: &iroh::Endpoint,
+        addr: &EndpointAddr,
+    ) -> bool {
+        let beside = tokio::time::timeout(CONNECT_LIMIT, endpoint.connect(addr.clone(), ALPN));
         let beside = tokio::select! {
             () = self.stop.cancelled() => return false,
             beside = beside => beside,
@@ -684,8 +705,11 @@ impl Inner {
         }
     }
 
-    async fn accept_all(self: Arc<Self>, endpoint: iroh::Endpoint) {
-        let near = endpoint.id() != self.endpoint.id();
+    fn present(&self) -> iroh::Endpoint {
+        lock(&self.present).clone()
+    }
+
+    async fn accept_all(self: Arc<Self>, endpoint: iroh::Endpoint, near: bool) {
         loop {
             let incoming = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -694,7 +718,7 @@ impl Inner {
             let Some(incoming) = incoming else { return };
             let stop = self.stop.child_token();
             let number = lock(&self.handshakes).begin(stop.clone());
-            let this = self.clone();
+            let (this, endpoint) = (self.clone(), endpoint.clone());
             self.tasks.spawn(async move {
                 let shaken = tokio::select! {
                     () = stop.cancelled() => None,
@@ -702,12 +726,21 @@ impl Inner {
                 };
                 lock(&this.handshakes).end(number);
                 if let Some(inner) = shaken {
-                    let connection = Connection::new(inner, false, near, &this.wires);
+                    let connection = Connection::new(inner, &endpoint, false, near, &this.wires);
                     this.hand_over(connection).await;
                 }
             });
         }
     }
+}
+
+/// An endpoint with this identity and these wires.
+async fn present(identity: [u8; 32], wires: &[Arc<dyn Wire>]) -> Result<iroh::Endpoint, BindError> {
+    let mut builder = builder(identity);
+    for wire in wires {
+        builder = wire.set_up(builder)?;
+    }
+    builder.bind().await.map_err(|e| BindError::Endpoint(e.to_string()))
 }
 
 /// An endpoint with this identity that has no transport yet and contacts nobody by itself.

@@ -36,6 +36,9 @@ pub struct Config {
     pub http_tells: bool,
     /// The most bytes that the store may take.
     pub quota: u64,
+    /// The most bytes of copies that a quiet node holds for others, none of which tells what its owner
+    /// reads: it fetches about as much a day. 0: none.
+    pub assigned_quota: u64,
     /// Whether sites may be asked directly.
     pub direct: bool,
     /// Whether what worked on each network is kept over restarts: see `docs/threat-model.md`.
@@ -109,7 +112,7 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Exposure {
-    /// A reader's: announces nothing, serves nothing that its owner read, has a new id each start.
+    /// A reader's: announces nothing, serves nothing that its owner read, has a new id each day.
     #[default]
     Quiet,
     /// A helper's: keeps its id, serves what it has, may forward and be an exit.
@@ -279,6 +282,7 @@ impl Default for Config {
             http_credentials: None,
             http_tells: false,
             quota: 2 << 30,
+            assigned_quota: 32 << 20,
             direct: true,
             remember: true,
             dns: vec![

@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::assigned::Held;
 use crate::config::{Exit, Exposure};
 use crate::doctor::{self, Ask, Progress, Report};
 use crate::joined;
@@ -78,7 +79,7 @@ pub enum ControlError {
 pub struct Status {
     /// Version of the program.
     pub version: String,
-    /// The node's id; a quiet node's is new each start.
+    /// The node's id; a quiet node's is new each start and each day.
     pub id: String,
     /// How much it shows of itself.
     pub exposure: Exposure,
@@ -110,6 +111,21 @@ pub struct Status {
     pub gives: Gives,
     /// What is stored.
     pub store: Stored,
+    /// The nodes that a quiet one keeps to.
+    #[serde(default)]
+    pub guards: Option<Guards>,
+    /// What a quiet one holds for others.
+    #[serde(default)]
+    pub assigned: Option<Held>,
+}
+
+/// The guards of a quiet node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guards {
+    /// How many there are.
+    pub known: usize,
+    /// How many of them answered when they were asked last.
+    pub working: usize,
 }
 
 /// What a node gives to others: today's bytes by kind, and the limits of it.
@@ -297,6 +313,8 @@ impl Control for Node {
                     quota: usage.quota,
                     passphrase: self.store().protection() == busel_store::Protection::Passphrase,
                 },
+                guards: self.count_guards().map(|(known, working)| Guards { known, working }),
+                assigned: self.assigned.as_ref().map(|assigned| assigned.held()),
             })
         })
     }

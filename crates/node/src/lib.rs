@@ -17,6 +17,7 @@
 //! `drive` runs the race over the `route`s, and `busel-net` carries what they say. `serve` is the
 //! other side: what this node does for peers.
 
+mod assigned;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -30,6 +31,8 @@ mod exchange;
 mod exit;
 mod fetch;
 mod giving;
+mod guarded;
+mod hearsay;
 mod hot;
 pub mod joined;
 mod networks;
@@ -39,6 +42,8 @@ mod own_relay;
 mod pass;
 pub mod places;
 mod prove;
+mod renew;
+mod reply;
 pub mod request;
 pub mod resolve;
 mod route;
@@ -47,6 +52,7 @@ pub mod serve;
 mod tunnel;
 mod upstreams;
 
+pub use assigned::Held;
 pub use config::Config;
 pub use node::{Node, StartError};
 pub use request::{Authority, Body, Request, RequestBody, Response, Unanswered};

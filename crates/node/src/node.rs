@@ -22,7 +22,10 @@ use busel_proto::favour::{Favour, Standing};
 use busel_proto::id::PeerId;
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket, VeilTicket};
 use busel_proto::memory::Step;
+use busel_proto::message::Ask;
 use busel_proto::page::HostName;
+use busel_proto::question::QuestionKey;
+use busel_proto::sealed::{ResponseKey, SealError};
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
 use busel_proto::veil::VeilSecret;
@@ -35,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::assigned::{self, Assigned, Offers};
 use crate::clock::{self, Clock};
 use crate::config::{Config, ConfigError, Exposure};
 use crate::dht;
@@ -42,15 +46,19 @@ use crate::door::http::{Behind, DoorConfig, DoorError, HttpDoor};
 use crate::exchange::{self, Exchange};
 use crate::fetch;
 use crate::giving::OwnGiving;
+use crate::guarded::{Asking, Guarded};
+use crate::hearsay::{self, Hearsay};
 use crate::hot::Hot;
 use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
 use crate::networks::OwnNetworks;
 use crate::origin::{self, Origin, Own};
 use crate::own_relay::OwnRelay;
 use crate::prove::Prover;
+use crate::renew;
 use crate::request::{Request, Response, Unanswered};
 use crate::resolve::Names;
 use crate::route::tunnel::ByTunnel;
+use crate::route::voice::Way;
 use crate::save::Saver;
 use crate::serve::{self, Inject};
 use crate::tunnel;
@@ -62,6 +70,10 @@ const VEIL: &str = "veil-secret";
 const SAVED: &str = "saved-nodes";
 /// A public page is tunnelled to only when every other way failed, or was silent for this long.
 const TUNNEL_AFTER: Duration = Duration::from_secs(10);
+/// When a quiet node asks its guards for the first time, and then again: so long, and up to twice as
+/// long.
+const TEND_FIRST: Duration = Duration::from_secs(60);
+const TEND: Duration = Duration::from_secs(3600);
 /// Nodes looked at for one that passes sealed requests on.
 const MAX_HOPS: usize = 4;
 
@@ -103,6 +115,14 @@ pub struct Inner {
     pub(crate) exchange: Option<Arc<Exchange>>,
     /// The search for proxies on this device.
     pub(crate) upstreams: Option<Arc<Search>>,
+    /// Whom a quiet node keeps to, whom these can ask for it, and what it holds for others.
+    guarded: Option<Guarded>,
+    pub(crate) hearsay: Option<Hearsay>,
+    pub(crate) assigned: Option<Arc<Assigned>>,
+    /// What an open node offers quiet ones to hold.
+    pub(crate) offers: Offers,
+    /// What opens questions to this node.
+    question_key: Mutex<QuestionKey>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -181,10 +201,15 @@ impl Node {
         let veil = wires.veil_ticket(&config, listen);
         let open = config.exposure == Exposure::Open;
         let exchange = open.then(|| Arc::new(Exchange::new(&identity, veil.clone())));
+        let guarded = match open {
+            true => None,
+            false => Some(Guarded::load(store.clone(), tasks.clone(), &joined)?),
+        };
+        let assigned = (!open).then(|| Arc::new(Assigned::new(&config)));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
-            let guarded = weak.clone();
-            let guarded = Arc::new(move |host: &HostName| is_guarded(&guarded, host));
-            let names = Names::new(&config, guarded, &roots, &dialer);
+            let hidden = weak.clone();
+            let hidden = Arc::new(move |host: &HostName| is_guarded(&hidden, host));
+            let names = Names::new(&config, hidden, &roots, &dialer);
             let (names, reach) = (Arc::new(names), Arc::new(reach));
             let own = Own { names, dialer, reach, for_others: false };
             let lent = Own { reach: Arc::new(lent_reach), for_others: true, ..own.clone() };
@@ -198,6 +223,11 @@ impl Node {
                 veil,
                 exchange,
                 upstreams,
+                guarded,
+                hearsay: (!open).then(Hearsay::default),
+                assigned,
+                offers: Offers::default(),
+                question_key: Mutex::new(QuestionKey::new(&identity)),
                 config,
                 store,
                 endpoint,
@@ -220,17 +250,7 @@ impl Node {
         });
         let node = Self(inner);
         node.hide_from_injectors();
-        node.tasks.spawn(serve::serve(node.clone()));
-        let own = node.clone();
-        node.spawn(async move { own.keep_giving().await });
-        let own = node.clone();
-        node.spawn(async move { own.keep_networks().await });
-        if let Some(relay) = &node.own_relay {
-            node.endpoint.add_relay(relay.near()).await;
-        }
-        if let Some(search) = node.upstreams.clone() {
-            node.spawn(search.run(node.clone()));
-        }
+        node.begin().await;
         if let Err(error) = node.find_others().await {
             node.stop().await;
             return Err(error);
@@ -246,6 +266,54 @@ impl Node {
             }
         }
         Ok(node)
+    }
+
+    /// Starts what it does by itself.
+    async fn begin(&self) {
+        self.tasks.spawn(serve::serve(self.clone()));
+        let own = self.clone();
+        self.spawn(async move { own.keep_giving().await });
+        let own = self.clone();
+        self.spawn(async move { own.keep_networks().await });
+        if let Some(relay) = &self.own_relay {
+            self.endpoint.add_relay(relay.near()).await;
+        }
+        if let Some(search) = self.upstreams.clone() {
+            self.spawn(search.run(self.clone()));
+        }
+        self.be_quiet();
+    }
+
+    /// Starts what a quiet node does by itself.
+    fn be_quiet(&self) {
+        if self.config.exposure == Exposure::Quiet {
+            let own = self.clone();
+            self.spawn(async move { own.keep_tending().await });
+            let own = self.clone();
+            self.spawn(async move { renew::run(&own).await });
+        }
+    }
+
+    async fn keep_tending(&self) {
+        let mut pause = TEND_FIRST;
+        loop {
+            tokio::time::sleep(pause.mul_f64(1.0 + rand::random::<f64>())).await;
+            self.tend().await;
+            pause = TEND;
+        }
+    }
+
+    /// Asks the guards of a quiet node what it needs of them: whom they know, and what to hold for
+    /// others. It is done about each hour by itself.
+    pub async fn tend(&self) {
+        hearsay::round(self).await;
+        assigned::round(self).await;
+    }
+
+    /// Takes a new id, as a quiet node does each day by itself; an open one keeps its own. What is under
+    /// way is not cut.
+    pub async fn renew_id(&self) -> Result<(), BindError> {
+        renew::once(self).await
     }
 
     /// Has an open node look for others, beyond those that it was told of.
@@ -274,6 +342,9 @@ impl Node {
         }
         self.keep_given().await;
         self.keep_network().await;
+        if let Some(assigned) = self.assigned.clone() {
+            blocking(move || assigned.clear()).await;
+        }
     }
 
     /// The device is on another network: what failed on the last one may work here, and connections that
@@ -322,6 +393,9 @@ impl Node {
         let report = blocking(move || node.joined.join(&own, trusted)).await?;
         self.hot.clear();
         self.hide_from_injectors();
+        if let Some(guarded) = &self.guarded {
+            guarded.invited(&self.joined);
+        }
         for relay in &invite.relays {
             self.endpoint.add_relay(relay).await;
         }
@@ -343,12 +417,15 @@ impl Node {
         }
     }
 
-    /// Learns where another node may be reached.
+    /// Learns where another node may be reached, from a person: a quiet node may take it as a guard.
     pub async fn learn(&self, contact: Contact) {
+        if let Some(guarded) = &self.guarded {
+            guarded.named(&contact);
+        }
         self.endpoint.learn(contact).await;
     }
 
-    /// This node's id; a quiet node's is new each start.
+    /// This node's id; a quiet node's is new each start and each day.
     pub fn id(&self) -> PeerId {
         self.endpoint.id()
     }
@@ -505,6 +582,68 @@ impl Inner {
         direct.into_iter().chain([Route::Tunnel]).collect()
     }
 
+    /// How to ask at most `most` nodes for copies. A quiet node has its guards ask others, and each other,
+    /// and asks one itself only where no other passes its question on.
+    pub(crate) fn ways_to_ask(&self, most: usize) -> Vec<Way> {
+        let Some(hearsay) = &self.hearsay else {
+            return self.peers_to_ask(most).into_iter().map(Way::to).collect();
+        };
+        let guards = self.guards();
+        let by = |peer: &PeerId| guards.iter().filter(|guard| *guard != peer).copied().collect();
+        let mut ways: Vec<_> =
+            guards.iter().map(|peer| Way { by: by(peer), ..Way::to(*peer) }).collect();
+        ways.extend(self.endpoint.neighbours().into_iter().map(Way::to));
+        ways.truncate(most);
+        let told = hearsay.ways(&guards);
+        let peers = told.iter().map(|way| way.peer).collect();
+        let room = most - ways.len();
+        let chosen = self.favour().choose(peers, room, rand::random(), self.clock.tick());
+        ways.extend(told.into_iter().filter(|way| chosen.contains(&way.peer)));
+        ways
+    }
+
+    /// The guards of a quiet node, in the order in which they are to be asked.
+    pub(crate) fn guards(&self) -> Vec<PeerId> {
+        self.guarded.as_ref().map(|guarded| guarded.order(&self.joined)).unwrap_or_default()
+    }
+
+    /// How many guards there are, and how many of them answer.
+    pub(crate) fn count_guards(&self) -> Option<(usize, usize)> {
+        self.guarded.as_ref().map(Guarded::count)
+    }
+
+    /// Notes that a node is being asked.
+    pub(crate) fn asking(&self, peer: PeerId) -> Asking<'_> {
+        self.guarded.as_ref().map_or_else(Asking::nobody, |guarded| guarded.asking(peer))
+    }
+
+    /// A node answered after `took`.
+    pub(crate) fn worked(&self, peer: &PeerId, took: Duration) {
+        self.favour().worked(peer, took, self.clock.tick());
+        self.guarded.iter().for_each(|guarded| guarded.worked(peer, took));
+    }
+
+    /// A node did not answer, or stopped.
+    pub(crate) fn failed(&self, peer: &PeerId) {
+        self.favour().failed(peer, self.clock.tick());
+        self.guarded.iter().for_each(|guarded| guarded.failed(peer));
+    }
+
+    /// A node said what is not true.
+    pub(crate) fn lied(&self, peer: &PeerId) {
+        self.favour().failed(peer, self.clock.tick());
+        self.guarded.iter().for_each(|guarded| guarded.lied(peer));
+    }
+
+    /// Opens a question that is sealed to this node.
+    pub(crate) fn open_question(&self, envelope: &[u8]) -> Result<(Ask, ResponseKey), SealError> {
+        lock(&self.question_key).open(envelope)
+    }
+
+    pub(crate) fn ask_under(&self, key: QuestionKey) {
+        *lock(&self.question_key) = key;
+    }
+
     /// At most `most` peers to ask for copies: those we are connected to first, and of all those first
     /// that lately had what was wanted.
     pub(crate) fn peers_to_ask(&self, most: usize) -> Vec<PeerId> {
@@ -534,7 +673,10 @@ impl Inner {
     /// else any by lot.
     pub(crate) fn hop(&self) -> Option<PeerId> {
         let now = self.clock.tick();
-        let known = self.peers_to_ask(MAX_HOPS);
+        let known = match &self.guarded {
+            Some(_) => self.guards(),
+            None => self.peers_to_ask(MAX_HOPS),
+        };
         let willing = |peer: &PeerId| self.hops().standing(peer, now) == Standing::Good;
         known.into_iter().find(willing)
     }

@@ -1,8 +1,8 @@
-//! Passing sealed requests on: an open node stands between a reader and an injector, so that the
-//! injector learns what is read and not by whom, and this node by whom and not what.
+//! Passing on what is sealed: an open node stands between a reader and an injector, or another open
+//! node, so that those learn what is read and not by whom, and this node by whom and not what.
 //!
-//! It passes on only to injectors that it knows itself, within the bytes a day that its owner gives to
-//! others, and reads nothing of what it passes.
+//! It passes requests on only to injectors, and questions only to nodes, that it knows itself, within the
+//! bytes a day that its owner gives to others, and reads nothing of what it passes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use busel_net::endpoint::Stream;
 use busel_proto::failure::Failure;
 use busel_proto::giving::Kind;
 use busel_proto::id::PeerId;
-use busel_proto::message::Ask;
+use busel_proto::message::{Answer, Ask};
 use tokio::time::timeout;
 
 use crate::config::Exposure;
@@ -24,19 +24,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes passed on at once.
 const PIECE: usize = 64 * 1024;
 
-/// Passes a request of `peer` on, and the answer back.
+/// Passes what `peer` asks on, and the answer back.
 pub(crate) async fn serve(
     node: &Node,
     peer: PeerId,
     mut stream: Stream,
     to: PeerId,
-    envelope: Vec<u8>,
+    ask: Ask,
 ) -> Result<(), Failure> {
-    let (mut onward, _place) = match open(node, peer, to, envelope).await {
+    let (mut onward, _place) = match open(node, peer, to, &ask).await {
         Ok(opened) => opened,
         Err(failure) => return serve::decline(stream, failure).await,
     };
-    let passed = answer(node, &mut onward, &mut stream).await;
+    let passed = match ask {
+        // What comes after this is the other node's word, and not ours.
+        Ask::Question { .. } => match serve::write(&mut stream, &Answer::Open.to_frame()).await {
+            Ok(()) => answer(node, &mut onward, &mut stream).await,
+            Err(failure) => Err(failure),
+        },
+        _ => answer(node, &mut onward, &mut stream).await,
+    };
     match passed {
         Ok(()) => {
             let _ = stream.send.finish();
@@ -54,18 +61,26 @@ async fn open(
     node: &Node,
     peer: PeerId,
     to: PeerId,
-    envelope: Vec<u8>,
+    ask: &Ask,
 ) -> Result<(Stream, Place), Failure> {
     if node.config.exposure == Exposure::Quiet {
         return Err(Failure::NotAllowed("it passes nothing on".into()));
     }
-    if !node.joined.view().injectors.iter().any(|injector| injector.peer == to) {
-        return Err(Failure::NotAllowed("it does not know that injector".into()));
+    let injects = node.joined.view().injectors.iter().any(|injector| injector.peer == to);
+    match ask {
+        Ask::Inject { .. } if !injects => {
+            return Err(Failure::NotAllowed("it does not know that injector".into()));
+        }
+        Ask::Question { .. } if to == peer || node.endpoint.contact(&to).is_none() => {
+            return Err(Failure::NotAllowed("it does not know that node".into()));
+        }
+        _ => {}
     }
     let place = node.giving.place(peer)?;
     let mut onward = node.endpoint.open(&to).await?;
-    node.giving.pay(Kind::Passed, envelope.len()).await?;
-    serve::write(&mut onward, &Ask::Inject { envelope }.to_frame()).await?;
+    let frame = ask.to_frame();
+    node.giving.pay(Kind::Passed, frame.len()).await?;
+    serve::write(&mut onward, &frame).await?;
     let _ = onward.send.finish();
     Ok((onward, place))
 }

@@ -8,6 +8,7 @@ pub(crate) mod injector;
 pub(crate) mod local;
 pub(crate) mod swarm;
 pub(crate) mod tunnel;
+pub(crate) mod voice;
 
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId};

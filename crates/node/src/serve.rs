@@ -1,7 +1,8 @@
 //! Serving peers: what a node does for others, one stream one exchange, within bounds.
 //!
 //! What is answered depends on what the node shows of itself: a quiet one gives nothing of what its
-//! owner read, so that an answer to a probe says nothing about the owner.
+//! owner read, but what it was assigned ([`crate::assigned`]), so that an answer to a probe says nothing
+//! about the owner.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use tracing::debug;
 
+use crate::assigned::{self, Given};
 use crate::clock;
 use crate::config::Exposure;
 use crate::crowd::Crowd;
@@ -30,6 +32,7 @@ use crate::giving::OwnGiving;
 use crate::node::Node;
 use crate::pass;
 use crate::places::Places;
+use crate::reply::Reply;
 
 /// Streams served at once, for all peers together and for one of them.
 const MAX_STREAMS: usize = 1024;
@@ -100,8 +103,11 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
         Err(e) => return decline(stream, Failure::Protocol(e.to_string())).await,
     };
     match ask {
-        Ask::Fetch { key, from, root } => fetch(node, stream, key, from, root).await,
-        Ask::Blob { root, len, from, to } => blob(node, stream, root, len, from..to).await,
+        Ask::Fetch { .. } | Ask::Blob { .. } => question(node, Reply::plain(stream), ask).await,
+        Ask::Question { envelope } => match node.open_question(&envelope) {
+            Ok((ask, key)) => question(node, Reply::sealed(stream, &key).await?, ask).await,
+            Err(error) => decline(stream, Failure::Protocol(error.to_string())).await,
+        },
         Ask::Inject { envelope } => match node.injector() {
             Some(injector) => {
                 injector.inject(envelope, peer, stream).await;
@@ -109,26 +115,43 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
             }
             None => decline(stream, Failure::NotAllowed("it is no injector".into())).await,
         },
-        Ask::Pass { to, envelope } => pass::serve(node, peer, stream, to, envelope).await,
+        Ask::Pass { to, envelope } => {
+            pass::serve(node, peer, stream, to, Ask::Inject { envelope }).await
+        }
+        Ask::Forward { to, envelope } => {
+            pass::serve(node, peer, stream, to, Ask::Question { envelope }).await
+        }
         Ask::Tunnel { host, port } => exit::serve(node, peer, stream, host, port).await,
         Ask::Nodes { card } => {
             let answer = exchange::answer(node, &stream, peer, card).await;
-            say(stream, &answer).await
+            say(Reply::plain(stream), &answer).await
         }
+        Ask::Assign if stream.is_near() => say(Reply::plain(stream), &Answer::Nothing).await,
+        Ask::Assign => {
+            let answer = assigned::answer(node, peer).await;
+            say(Reply::plain(stream), &answer).await
+        }
+    }
+}
+
+/// Answers what is asked for a copy, in the clear or sealed.
+async fn question(node: &Node, reply: Reply, ask: Ask) -> Result<(), Failure> {
+    match ask {
+        Ask::Fetch { key, from, root } => fetch(node, reply, key, from, root).await,
+        Ask::Blob { root, len, from, to } => blob(node, reply, root, len, from..to).await,
+        _ => Err(Failure::Protocol("it is no question".into())),
     }
 }
 
 async fn fetch(
     node: &Node,
-    stream: Stream,
+    reply: Reply,
     key: SnapshotKey,
     from: Option<u64>,
     root: Option<Hash>,
 ) -> Result<(), Failure> {
-    if node.config.exposure == Exposure::Quiet {
-        return say(stream, &Answer::Nothing).await;
-    }
-    let store = node.store.clone();
+    let Some(given) = given(node, &reply, &key) else { return say(reply, &Answer::Nothing).await };
+    let store = given.store;
     let found = node.spawn_blocking(move || {
         let stored = store.find(&key).ok()?.filter(|stored| stored.shared)?;
         let reader = store.reader(&stored.root).ok()??;
@@ -137,67 +160,84 @@ async fn fetch(
     });
     let found = found.await.ok().flatten();
     let Some((stored, reader)) = found.filter(|(s, _)| root.is_none_or(|r| r == s.root)) else {
-        return say(stream, &Answer::Nothing).await;
+        return say(reply, &Answer::Nothing).await;
     };
-    let revocation = stored.signed.cert.peek().ok().and_then(|c| node.joined.revocation(&c.root));
+    let revocation = match node.config.exposure {
+        Exposure::Quiet => given.revocation,
+        Exposure::Open => {
+            let cert = stored.signed.cert.peek().ok();
+            cert.and_then(|cert| node.joined.revocation(&cert.root))
+        }
+    };
     let answer = Answer::Found { snapshot: stored.signed, revocation };
     match from {
-        None => say(stream, &answer).await,
-        Some(from) => send_windows(node, stream, &answer, reader, from..stored.len).await,
+        None => say(reply, &answer).await,
+        Some(from) => send_windows(node, reply, &answer, reader, from..stored.len).await,
+    }
+}
+
+/// Where a copy for others may be: a quiet node looks at nothing but what it was assigned.
+fn given(node: &Node, reply: &Reply, key: &SnapshotKey) -> Option<Given> {
+    match &node.assigned {
+        Some(assigned) => assigned.copy(reply.own(), key),
+        None => Some(Given { store: node.store.clone(), revocation: None }),
     }
 }
 
 async fn blob(
     node: &Node,
-    stream: Stream,
+    reply: Reply,
     root: Hash,
     len: u64,
     range: Range<u64>,
 ) -> Result<(), Failure> {
-    if node.config.exposure == Exposure::Quiet {
-        return say(stream, &Answer::Nothing).await;
-    }
-    let store = node.store.clone();
+    let store = match &node.assigned {
+        Some(assigned) => assigned.store(reply.own()),
+        None => Some(node.store.clone()),
+    };
+    let Some(store) = store else { return say(reply, &Answer::Nothing).await };
     let reader = node.spawn_blocking(move || {
         let shared = store.has_shared_blob(&root).unwrap_or(false);
         shared.then(|| store.reader(&root).ok().flatten()).flatten()
     });
     let reader = reader.await;
     match reader.ok().flatten().filter(|reader| reader.len() == len) {
-        Some(reader) => send_windows(node, stream, &Answer::Open, reader, range).await,
-        None => say(stream, &Answer::Nothing).await,
+        Some(reader) => send_windows(node, reply, &Answer::Open, reader, range).await,
+        None => say(reply, &Answer::Nothing).await,
     }
 }
 
 /// Sends an answer and the windows of a range. The next windows are read while one is being sent.
 async fn send_windows(
     node: &Node,
-    mut stream: Stream,
+    mut reply: Reply,
     answer: &Answer,
     reader: BlobReader,
     range: Range<u64>,
 ) -> Result<(), Failure> {
     // To a neighbour it costs the owner's line nothing.
-    let giving = (!stream.is_near()).then_some(&node.giving);
+    let giving = (!reply.is_near()).then_some(&node.giving);
     if let Some(Err(failure)) = giving.map(|giving| giving.may()) {
-        return decline(stream, failure).await;
+        return say(reply, &Answer::Declined { failure }).await;
     }
-    let sent = try_send_windows(giving, &mut stream, answer, reader, range).await;
+    let sent = try_send_windows(giving, &mut reply, answer, reader, range).await;
     match sent {
-        Ok(()) => finish(stream),
-        Err(_) => stream.cut(),
+        Ok(()) => reply.finish().await,
+        Err(failure) => {
+            reply.cut();
+            Err(failure)
+        }
     }
-    sent
 }
 
 async fn try_send_windows(
     giving: Option<&Arc<OwnGiving>>,
-    stream: &mut Stream,
+    reply: &mut Reply,
     answer: &Answer,
     reader: BlobReader,
     range: Range<u64>,
 ) -> Result<(), Failure> {
-    write(stream, &answer.to_frame()).await?;
+    reply.write(&answer.to_frame()).await?;
     let after = |at: u64| blob::window_after(range.start, at, range.end);
     let windows = std::iter::successors(after(range.start), |window| after(window.end));
     let mut read = stream::iter(windows)
@@ -213,34 +253,30 @@ async fn try_send_windows(
         if let Some(giving) = giving {
             giving.pay(Kind::Copied, encoded.len()).await?;
         }
-        within_limit(frame::write(&mut stream.send, encoded.into())).await?;
+        reply.write_frame(encoded.into()).await?;
     }
     Ok(())
 }
 
 pub(crate) async fn decline(stream: Stream, failure: Failure) -> Result<(), Failure> {
-    say(stream, &Answer::Declined { failure }).await
+    say(Reply::plain(stream), &Answer::Declined { failure }).await
 }
 
-async fn say(mut stream: Stream, answer: &Answer) -> Result<(), Failure> {
-    write(&mut stream, &answer.to_frame()).await?;
-    finish(stream);
-    Ok(())
+async fn say(mut reply: Reply, answer: &Answer) -> Result<(), Failure> {
+    reply.write(&answer.to_frame()).await?;
+    reply.finish().await
 }
 
 pub(crate) async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
     within_limit(stream.send.write_all(bytes)).await
 }
 
-async fn within_limit<E>(writing: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
+pub(crate) async fn within_limit<E>(
+    writing: impl Future<Output = Result<(), E>>,
+) -> Result<(), Failure> {
     match tokio::time::timeout(WRITE_LIMIT, writing).await {
         Err(_) => Err(Failure::Stalled),
         Ok(Err(_)) => Err(Failure::CutOff),
         Ok(Ok(())) => Ok(()),
     }
-}
-
-/// Marks the end of what we send. A peer that closed the stream already has all it wants.
-fn finish(mut stream: Stream) {
-    let _ = stream.send.finish();
 }

@@ -23,6 +23,13 @@ pub const CHANCE: usize = 13;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day(pub u64);
 
+/// How long a quiet node keeps an id: about a day, by chance, so that no hour is that of new ids.
+pub fn id_lasts(random: u64) -> std::time::Duration {
+    const LEAST: u64 = 18 * 3600;
+    const MORE: u64 = 12 * 3600;
+    std::time::Duration::from_secs(LEAST + random % (MORE + 1))
+}
+
 impl Day {
     /// The day of a moment.
     pub fn of(time: UnixTime) -> Self {
@@ -119,6 +126,15 @@ mod tests {
         let mut chance = [n; CHANCE];
         chance[5] = n.wrapping_mul(31);
         chance
+    }
+
+    #[test]
+    fn ids_last_about_a_day() {
+        for random in [0, 1, 43_199, 43_200, 43_201, u64::MAX] {
+            let hours = id_lasts(random).as_secs_f64() / 3600.0;
+            assert!((18.0..=30.0).contains(&hours), "{hours}");
+        }
+        assert_ne!(id_lasts(5), id_lasts(6));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use minicbor::{Decode, Encode};
+
 use crate::card::Card;
 use crate::id::PeerId;
 use crate::signed::Signed;
@@ -39,8 +41,9 @@ pub enum Source {
 }
 
 /// The network of an address: what one owner usually has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Group([u8; 5]);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Group(#[cbor(n(0), with = "minicbor::bytes")] [u8; 5]);
 
 impl Group {
     /// Of IPv4 the first 16 bits, of IPv6 the first 32.

@@ -13,11 +13,13 @@
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
 //! * choosing: [`failure`], [`memory`], [`networks`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`upstreams`], [`evict`]
-//! * the wire: [`message`], [`sealed`], [`veil`], [`carrier`]
+//! * the wire: [`message`], [`sealed`], [`question`], [`veil`], [`carrier`]
 //! * finding one another: [`daily`], [`lan`], [`card`], [`exchange`], [`meeting`], [`saved`]
+//! * showing little: [`guards`], [`assigned`]
 //! * what stands in the way: [`doctor`]
 //! * sharing with many: [`rates`], [`replay`], [`budget`], [`way_in`]
 
+pub mod assigned;
 pub mod blob;
 pub mod budget;
 pub mod card;
@@ -34,6 +36,7 @@ pub mod favour;
 pub mod flight;
 pub mod freshness;
 pub mod giving;
+pub mod guards;
 pub mod id;
 pub mod invite;
 pub mod lan;
@@ -45,6 +48,7 @@ pub mod network;
 pub mod networks;
 pub mod page;
 pub mod proven;
+pub mod question;
 pub mod race;
 pub mod rates;
 pub mod records;

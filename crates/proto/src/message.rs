@@ -6,6 +6,7 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::assigned::Offer;
 use crate::blob::{MAX_ENCODED_WINDOW, MAX_LEN};
 use crate::card::Card;
 use crate::cbor::{self, CborError};
@@ -94,6 +95,28 @@ pub enum Ask {
         #[cbor(n(1), with = "minicbor::bytes")]
         envelope: Vec<u8>,
     },
+    /// `assign/1`: what shall I hold for others? Answered by `Offers`, or `Nothing`.
+    #[n(6)]
+    Assign,
+    /// `forward/1`: pass this sealed question on to that node, so that it does not learn who asks.
+    /// Answered with that node's own words, or `Declined`.
+    #[n(7)]
+    Forward {
+        /// The node.
+        #[n(0)]
+        to: PeerId,
+        /// The envelope, see [`crate::question`].
+        #[cbor(n(1), with = "minicbor::bytes")]
+        envelope: Vec<u8>,
+    },
+    /// `question/1`: a sealed question. Answered by `Open` and the sealed answer: what would be the
+    /// answer to the question, and all that follows it; or by `Declined`.
+    #[n(8)]
+    Question {
+        /// The envelope.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        envelope: Vec<u8>,
+    },
 }
 
 /// The first frame back.
@@ -131,6 +154,13 @@ pub enum Answer {
         #[n(0)]
         cards: Vec<Signed<Card>>,
     },
+    /// These copies you may hold, at most [`crate::assigned::MAX_OFFERS`].
+    #[n(5)]
+    Offers {
+        /// The copies.
+        #[n(0)]
+        offers: Vec<Offer>,
+    },
 }
 
 macro_rules! framed {
@@ -157,11 +187,12 @@ impl Ask {
         match self {
             Self::Fetch { from, .. } => from.is_none_or(|from| from <= MAX_LEN),
             Self::Blob { len, from, to, .. } => from < to && to <= len && *len <= MAX_LEN,
-            Self::Inject { envelope } | Self::Pass { envelope, .. } => {
-                envelope.len() <= crate::sealed::MAX_ENVELOPE
-            }
+            Self::Inject { envelope }
+            | Self::Pass { envelope, .. }
+            | Self::Forward { envelope, .. }
+            | Self::Question { envelope } => envelope.len() <= crate::sealed::MAX_ENVELOPE,
             Self::Tunnel { port, .. } => *port != 0,
-            Self::Nodes { .. } => true,
+            Self::Nodes { .. } | Self::Assign => true,
         }
     }
 }
@@ -202,6 +233,9 @@ mod tests {
             Ask::Tunnel { host: HostName::parse("news.example").unwrap(), port: 443 },
             Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
             Ask::Nodes { card: None },
+            Ask::Assign,
+            Ask::Forward { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
+            Ask::Question { envelope: vec![1, 2, 3] },
         ];
         for ask in asks {
             assert!(ask.is_sane());

@@ -37,8 +37,20 @@ pub const MAX_SKEW: Duration = Duration::from_secs(600);
 
 /// Padded sizes of a request, so that its length does not tell the URL.
 const SIZES: [usize; 5] = [512, 1024, 2048, 4096, 9216];
-const INFO: &[u8] = b"busel/1 inject request";
-const EXPORT: &[u8] = b"busel/1 inject response";
+
+/// What keeps what is sealed for one use from being taken for another's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Use {
+    pub(crate) info: &'static [u8],
+    pub(crate) export: &'static [u8],
+    pub(crate) response: &'static str,
+}
+
+const INJECT: Use = Use {
+    info: b"busel/1 inject request",
+    export: b"busel/1 inject response",
+    response: "busel 1 inject response key",
+};
 
 type Kem = X25519HkdfSha256;
 
@@ -90,6 +102,9 @@ pub enum SealError {
     /// More of this client's than can be told from replays.
     #[error("too many requests for one client; wait some minutes")]
     Overloaded,
+    /// It asks for what may not be asked so.
+    #[error("it is no question")]
+    Unfit,
     /// The request is longer than the largest padded size.
     #[error("the address is too long to be sealed")]
     TooLong,
@@ -123,22 +138,7 @@ pub fn seal_request(
     hpke: &[u8; 32],
     random: [u8; 32],
 ) -> Result<(Vec<u8>, ResponseKey), SealError> {
-    let key = <Kem as hpke::Kem>::PublicKey::from_bytes(hpke).map_err(|_| SealError::OtherKey)?;
-    let mut rng = ChaCha20Rng::from_seed(random);
-    let (encapsulated, mut context) = hpke::setup_sender_with_rng::<HpkeChaCha, HkdfSha256, Kem>(
-        &OpModeS::Base,
-        &key,
-        INFO,
-        &mut rng,
-    )
-    .map_err(|_| SealError::Unopened)?;
-    let padded = pad(cbor::to_vec(request))?;
-    let sealed = context.seal(&padded, subkey.as_bytes()).map_err(|_| SealError::Unopened)?;
-    let mut secret = [0; 32];
-    context.export(EXPORT, &mut secret).map_err(|_| SealError::Unopened)?;
-    let encapsulated: [u8; 32] = encapsulated.to_bytes().into();
-    let envelope = Envelope { v: 1, to: *subkey, encapsulated, sealed };
-    Ok((cbor::to_vec(&envelope), ResponseKey { secret, encapsulated }))
+    seal(INJECT, cbor::to_vec(request), subkey, hpke, random)
 }
 
 /// Opens an envelope with the injector's secret key.
@@ -147,8 +147,44 @@ pub fn open_request(
     subkey: &PublicKey,
     secret: &[u8; 32],
 ) -> Result<(InjectRequest, ResponseKey), SealError> {
+    let (request, key) = open(INJECT, envelope, subkey, secret)?;
+    Ok((cbor::from_slice(&request, SIZES[SIZES.len() - 1])?, key))
+}
+
+/// Seals `plain`, padded, to whoever is named by `to` and holds the secret of `hpke`.
+pub(crate) fn seal(
+    of: Use,
+    plain: Vec<u8>,
+    to: &PublicKey,
+    hpke: &[u8; 32],
+    random: [u8; 32],
+) -> Result<(Vec<u8>, ResponseKey), SealError> {
+    let key = <Kem as hpke::Kem>::PublicKey::from_bytes(hpke).map_err(|_| SealError::OtherKey)?;
+    let mut rng = ChaCha20Rng::from_seed(random);
+    let (encapsulated, mut context) = hpke::setup_sender_with_rng::<HpkeChaCha, HkdfSha256, Kem>(
+        &OpModeS::Base,
+        &key,
+        of.info,
+        &mut rng,
+    )
+    .map_err(|_| SealError::Unopened)?;
+    let sealed = context.seal(&pad(plain)?, to.as_bytes()).map_err(|_| SealError::Unopened)?;
+    let mut secret = [0; 32];
+    context.export(of.export, &mut secret).map_err(|_| SealError::Unopened)?;
+    let encapsulated: [u8; 32] = encapsulated.to_bytes().into();
+    let envelope = Envelope { v: 1, to: *to, encapsulated, sealed };
+    Ok((cbor::to_vec(&envelope), ResponseKey { secret, encapsulated, context: of.response }))
+}
+
+/// Opens what [`seal`] sealed.
+pub(crate) fn open(
+    of: Use,
+    envelope: &[u8],
+    to: &PublicKey,
+    secret: &[u8; 32],
+) -> Result<(Vec<u8>, ResponseKey), SealError> {
     let envelope: Envelope = cbor::from_slice(envelope, MAX_ENVELOPE)?;
-    if envelope.v != 1 || envelope.to != *subkey {
+    if envelope.v != 1 || envelope.to != *to {
         return Err(SealError::OtherKey);
     }
     let key =
@@ -156,15 +192,14 @@ pub fn open_request(
     let encapsulated = <Kem as hpke::Kem>::EncappedKey::from_bytes(&envelope.encapsulated)
         .map_err(|_| SealError::Unopened)?;
     let mut context =
-        setup_receiver::<HpkeChaCha, HkdfSha256, Kem>(&OpModeR::Base, &key, &encapsulated, INFO)
+        setup_receiver::<HpkeChaCha, HkdfSha256, Kem>(&OpModeR::Base, &key, &encapsulated, of.info)
             .map_err(|_| SealError::Unopened)?;
-    let padded =
-        context.open(&envelope.sealed, subkey.as_bytes()).map_err(|_| SealError::Unopened)?;
+    let padded = context.open(&envelope.sealed, to.as_bytes()).map_err(|_| SealError::Unopened)?;
     let mut exported = [0; 32];
-    context.export(EXPORT, &mut exported).map_err(|_| SealError::Unopened)?;
-    let request = cbor::from_slice(unpad(&padded)?, SIZES[SIZES.len() - 1])?;
-    let key = ResponseKey { secret: exported, encapsulated: envelope.encapsulated };
-    Ok((request, key))
+    context.export(of.export, &mut exported).map_err(|_| SealError::Unopened)?;
+    let key =
+        ResponseKey { secret: exported, encapsulated: envelope.encapsulated, context: of.response };
+    Ok((unpad(&padded)?.to_vec(), key))
 }
 
 /// Two bytes of length, the request, zeros up to the next size.
@@ -190,6 +225,7 @@ fn unpad(padded: &[u8]) -> Result<&[u8], SealError> {
 pub struct ResponseKey {
     secret: [u8; 32],
     encapsulated: [u8; 32],
+    context: &'static str,
 }
 
 impl std::fmt::Debug for ResponseKey {
@@ -201,7 +237,7 @@ impl std::fmt::Debug for ResponseKey {
 impl ResponseKey {
     /// The cipher of a response that begins with `nonce`, 32 random bytes of the injector's.
     pub fn cipher(&self, nonce: &[u8; 32]) -> ChunkCipher {
-        let mut hasher = blake3::Hasher::new_derive_key("busel 1 inject response key");
+        let mut hasher = blake3::Hasher::new_derive_key(self.context);
         hasher.update(&self.secret);
         hasher.update(&self.encapsulated);
         hasher.update(nonce);
@@ -225,9 +261,14 @@ impl std::fmt::Debug for ChunkCipher {
 impl ChunkCipher {
     /// Seals the next part. `last` marks the end of the response.
     pub fn seal(&mut self, part: &Part<'_>, last: bool) -> Vec<u8> {
+        self.seal_bytes(&part.to_bytes(), last)
+    }
+
+    /// Seals the next bytes, whatever they are.
+    pub fn seal_bytes(&mut self, bytes: &[u8], last: bool) -> Vec<u8> {
         let nonce = self.next_nonce();
         self.cipher
-            .encrypt(&nonce, Payload { msg: &part.to_bytes(), aad: &[u8::from(last)] })
+            .encrypt(&nonce, Payload { msg: bytes, aad: &[u8::from(last)] })
             .expect("ChaCha20-Poly1305 seals any chunk below 256 GiB")
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use busel_proto::assigned::Offer;
 use busel_proto::blob::{GROUP, TreeBuilder, decode_window, encode_window, outboard_len};
 use busel_proto::card::Card;
 use busel_proto::carrier::{Decoder, Frame};
@@ -20,7 +21,8 @@ use busel_proto::lan::{Beacon, Neighbours, addr_bytes, daily_identity};
 use busel_proto::meeting::{Hello, Porch};
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len};
 use busel_proto::page::{HostName, HostPattern, PageUrl, Variant};
-use busel_proto::sealed::{InjectRequest, Part, hpke_key, open_request, seal_request};
+use busel_proto::question::{QuestionKey, seal_question};
+use busel_proto::sealed::{InjectRequest, Part, ResponseKey, hpke_key, open_request, seal_request};
 use busel_proto::signed::Signed;
 use busel_proto::sites::{QueryRule, Site};
 use busel_proto::snapshot::{Field, Head, SignedSnapshot, Wanted};
@@ -204,7 +206,7 @@ fn card() -> Signed<Card> {
     Signed::sign(&Card { v: 1, peer, veil, made_at }, &root())
 }
 
-fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 6] {
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 9] {
     let host = HostName::parse("news.example").expect("a host");
     [
         ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
@@ -213,16 +215,34 @@ fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 6] {
         ("ask_tunnel", Ask::Tunnel { host, port: 443 }),
         ("ask_pass", Ask::Pass { to: PeerId([4; 32]), envelope }),
         ("ask_nodes", Ask::Nodes { card: None }),
+        ("ask_assign", Ask::Assign),
+        ("ask_forward", Ask::Forward { to: asked(), envelope: question().0 }),
+        ("ask_question", Ask::Question { envelope: question().0 }),
     ]
 }
 
-fn answers() -> [(&'static str, Answer); 5] {
+/// The node that a question is for.
+fn asked() -> PeerId {
+    PeerId(PublicKey::from(&root()).0)
+}
+
+fn question() -> (Vec<u8>, ResponseKey) {
+    let ask = Ask::Fetch { key: wanted().key(), from: Some(0), root: None };
+    seal_question(&ask, &asked(), SEAL_RANDOM).expect("a question")
+}
+
+fn offer() -> Offer {
+    Offer { key: wanted().key(), fetched_at: UnixTime(NOT_BEFORE), len: LEN }
+}
+
+fn answers() -> [(&'static str, Answer); 6] {
     let revocation = Some(Signed::sign(&revocation(), &root()));
     [
         ("answer_found", Answer::Found { snapshot: snapshot(), revocation }),
         ("answer_nothing", Answer::Nothing),
         ("answer_open", Answer::Open),
         ("answer_nodes", Answer::Nodes { cards: vec![card()] }),
+        ("answer_offers", Answer::Offers { offers: vec![offer()] }),
         ("answer_declined", Answer::Declined { failure: Failure::Declined("busy".into()) }),
     ]
 }
@@ -315,6 +335,9 @@ fn build() -> Vectors {
     put("sealed_request", &envelope);
     let part = Part::Data(b"hello");
     put("response_chunk", &key.cipher(&RESPONSE_NONCE).seal(&part, true));
+    let (sealed, key) = question();
+    put("sealed_question", &sealed);
+    put("answer_chunk", &key.cipher(&RESPONSE_NONCE).seal_bytes(b"hello", true));
 
     put("dht_topic", &TODAY.topic());
     put("lan_identity", &daily_identity(&LAN_SECRET, TODAY));
@@ -486,6 +509,12 @@ fn messages_of_the_file_decode_and_open() {
     assert_eq!(opened, request());
     let (bytes, last) = key.cipher(&RESPONSE_NONCE).open(&file.get("response_chunk")).unwrap();
     assert_eq!((Part::from_bytes(&bytes), last), (Ok(Part::Data(b"hello")), true));
+
+    let asked = QuestionKey::new(&ROOT_SECRET);
+    let (ask, key) = asked.open(&file.get("sealed_question")).unwrap();
+    assert_eq!(ask, Ask::Fetch { key: wanted().key(), from: Some(0), root: None });
+    let opened = key.cipher(&RESPONSE_NONCE).open(&file.get("answer_chunk"));
+    assert_eq!(opened.unwrap(), (b"hello".to_vec(), true));
 
     for (name, ask) in asks(envelope) {
         assert!(ask.is_sane(), "{name}");

@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use busel_proto::assigned::Offer;
 use busel_proto::cbor;
 use busel_proto::id::{Hash, SnapshotKey};
 use busel_proto::snapshot::{SignedSnapshot, Snapshot};
@@ -222,6 +223,24 @@ impl Store {
             let metas = transaction.open_table(rows::METAS)?;
             let keys = metas.iter()?.map(|entry| Ok(SnapshotKey(*entry?.0.value())));
             keys.collect()
+        })?)
+    }
+
+    /// The snapshots that may be given to others.
+    pub fn offers(&self) -> Result<Vec<Offer>, ReadError> {
+        let tags = &self.0.shared.index.tags;
+        Ok(self.0.shared.read(|transaction| {
+            let metas = transaction.open_table(rows::METAS)?;
+            let mut offers = Vec::new();
+            for entry in metas.iter()? {
+                let (key, row) = entry?;
+                let key = SnapshotKey(*key.value());
+                let Meta { shared, fetched_at, len, .. } = tags.meta(&key, row.value())?;
+                if shared {
+                    offers.push(Offer { key, fetched_at, len });
+                }
+            }
+            Ok(offers)
         })?)
     }
 

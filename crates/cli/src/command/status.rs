@@ -57,6 +57,9 @@ fn show(told: &Told) {
         row("upstream", "looked for, none found yet");
     }
     row("nodes", &format!("{} known, {} connected", told.known_nodes, told.connected_nodes));
+    if let Some(guards) = told.guards {
+        row("guards", &format!("{} of them, {} answer", guards.known, guards.working));
+    }
     let finders: Vec<_> =
         told.finders.iter().map(|finder| format!("{} {}", finder.name, finder.known)).collect();
     row("found by", &finders.join(", "));
@@ -76,6 +79,14 @@ fn show(told: &Told) {
         if store.passphrase { "passphrase" } else { "no passphrase: the disk protects nothing" };
     let used = format!("{} of {}", size(store.bytes), size(store.quota));
     row("store", &format!("{} snapshots, {used}, {lock}", store.snapshots));
+    match told.assigned {
+        Some(held) if held.quota == 0 => row("for others", "nothing: it is turned off"),
+        Some(held) => {
+            let used = format!("{} of {}", size(held.bytes), size(held.quota));
+            row("for others", &format!("{} pages that it was given to hold, {used}", held.copies));
+        }
+        None => {}
+    }
 }
 
 /// What was given today, of what, and as what.

@@ -52,7 +52,7 @@ async fn a_hop_that_knows_no_injector_is_passed_by() {
     world.introduce(&reader, &helper).await;
     for path in ["/one", "/two"] {
         let response = get(&reader, path).await.expect("by injector");
-        assert_eq!(response.route, Route::Injector);
+        assert_eq!(response.route, Route::Injector, "{:?}", response.timeline.events());
         assert_eq!(body(response).await, format!("the page {path}"));
     }
     assert!(has_met(&world, &reader));

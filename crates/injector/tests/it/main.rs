@@ -6,6 +6,7 @@
 mod attacks;
 mod beside;
 mod coalesce;
+mod crawler;
 mod double_post;
 mod found;
 mod giving;
@@ -17,6 +18,7 @@ mod main_flow;
 mod names;
 mod own_network;
 mod private;
+mod quiet;
 mod remember;
 mod renewal;
 mod shares;

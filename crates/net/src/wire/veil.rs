@@ -17,6 +17,7 @@ mod streams;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -48,7 +49,9 @@ const MOST: usize = 4096;
 /// Obfuscated UDP, and TCP where that is blocked.
 #[derive(Debug)]
 pub struct Veil {
-    shared: Arc<Shared>,
+    /// That of the endpoint that was set up last, and that of the one before: sessions are an
+    /// address's, and each endpoint has its own.
+    shared: Mutex<Vec<Arc<Shared>>>,
 }
 
 /// Where a node listens, and the secret by which others open sessions to it.
@@ -71,29 +74,24 @@ pub(super) struct Shared {
     /// Hellos that were taken.
     hellos: Mutex<Nonces>,
     started: Instant,
+    /// Whether an endpoint was set up with it.
+    in_use: AtomicBool,
 }
 
 impl Veil {
     /// A wire that only dials, or one that listens, too.
     pub fn new(listen: Option<Listen>) -> Self {
-        let secret = listen.as_ref().map(|listen| &listen.secret);
-        let sessions = Sessions::new(secret, rand::random(), wall());
-        Self {
-            shared: Arc::new(Shared {
-                listen,
-                bound: OnceLock::new(),
-                sessions: Mutex::new(sessions),
-                lines: Mutex::default(),
-                streams: Streams::new(),
-                hellos: Mutex::new(Nonces::new(wall())),
-                started: Instant::now(),
-            }),
-        }
+        Self { shared: Mutex::new(vec![Arc::new(Shared::new(listen))]) }
     }
 
     /// Where it listens, once the endpoint is bound; `None` if it only dials.
     pub fn listens(&self) -> Option<SocketAddr> {
-        self.shared.bound.get().copied()
+        self.shared().bound.get().copied()
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        let shared = lock(&self.shared);
+        shared.last().expect("there is one from the start").clone()
     }
 }
 
@@ -106,24 +104,38 @@ impl Wire for Veil {
         &self,
         builder: iroh::endpoint::Builder,
     ) -> Result<iroh::endpoint::Builder, WireError> {
-        Ok(builder.add_custom_transport(Arc::new(Transport(self.shared.clone()))))
+        let mut shared = self.shared();
+        // One that listens is there once.
+        if shared.listen.is_none() && shared.in_use.swap(true, Ordering::Relaxed) {
+            shared = Arc::new(Shared::new(None));
+            shared.in_use.store(true, Ordering::Relaxed);
+            let mut all = lock(&self.shared);
+            all.push(shared.clone());
+            while all.len() > 2 {
+                all.remove(0).streams.stop.cancel();
+            }
+        }
+        Ok(builder.add_custom_transport(Arc::new(Transport(shared))))
     }
 
     fn addresses(&self, contact: &Contact) -> Vec<TransportAddr> {
         let Some(ticket) = &contact.veil else { return Vec::new() };
+        let shared = self.shared();
         ticket
             .addrs()
             .map(|addr| {
                 let addr = canonical(addr);
-                self.shared.learn(addr, &ticket.secret);
+                shared.learn(addr, &ticket.secret);
                 TransportAddr::Custom(inner_addr(addr))
             })
             .collect()
     }
 
     fn moved(&self) {
-        self.shared.streams.moved();
-        lock(&self.shared.lines).values_mut().for_each(|(_, line)| line.moved());
+        for shared in lock(&self.shared).iter() {
+            shared.streams.moved();
+            lock(&shared.lines).values_mut().for_each(|(_, line)| line.moved());
+        }
     }
 
     fn carries(&self, addr: &TransportAddr) -> Option<&'static str> {
@@ -131,27 +143,48 @@ impl Wire for Veil {
         let by = match Place::of(addr)? {
             Place::Guest => By::Tcp,
             Place::Node(addr) => {
-                lock(&self.shared.lines).get(&addr).map_or(By::Udp, |(_, line)| line.by())
+                let shared = self.shared();
+                let lines = lock(&shared.lines);
+                lines.get(&addr).map_or(By::Udp, |(_, line)| line.by())
             }
         };
         Some(if by == By::Tcp { BY_TCP } else { NAME })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        let streams = &self.shared.streams;
-        streams.stop.cancel();
-        streams.tasks.close();
-        Box::pin(streams.tasks.wait())
+        let all = lock(&self.shared).clone();
+        Box::pin(async move {
+            for shared in all {
+                shared.streams.stop.cancel();
+                shared.streams.tasks.close();
+                shared.streams.tasks.wait().await;
+            }
+        })
     }
 }
 
 impl Drop for Veil {
     fn drop(&mut self) {
-        self.shared.streams.stop.cancel();
+        lock(&self.shared).iter().for_each(|shared| shared.streams.stop.cancel());
     }
 }
 
 impl Shared {
+    fn new(listen: Option<Listen>) -> Self {
+        let secret = listen.as_ref().map(|listen| &listen.secret);
+        let sessions = Sessions::new(secret, rand::random(), wall());
+        Self {
+            listen,
+            bound: OnceLock::new(),
+            sessions: Mutex::new(sessions),
+            lines: Mutex::default(),
+            streams: Streams::new(),
+            hellos: Mutex::new(Nonces::new(wall())),
+            started: Instant::now(),
+            in_use: AtomicBool::new(false),
+        }
+    }
+
     pub(super) fn sessions(&self) -> MutexGuard<'_, Sessions> {
         lock(&self.sessions)
     }

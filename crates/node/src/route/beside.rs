@@ -63,16 +63,16 @@ pub(crate) async fn first_good<T, F: Future<Output = Result<T, Miss>>>(
             Some((at, since, answer)) = asking.next() => match answer {
                 Ok(good) => {
                     let now = clock.tick();
-                    node.favour().worked(&peers[at], now - since, now);
+                    node.worked(&peers[at], now - since);
                     // Whoever had more time and said nothing is asked later next time.
                     for slow in stagger.overtaken(at) {
-                        node.favour().failed(&peers[slow], now);
+                        node.failed(&peers[slow]);
                     }
                     return Ok(good);
                 }
                 Err(miss) => {
                     if miss.is_its_fault() {
-                        node.favour().failed(&peers[at], clock.tick());
+                        node.failed(&peers[at]);
                     }
                     stagger.failed(at);
                     why = miss.failure;

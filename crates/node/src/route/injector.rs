@@ -247,7 +247,10 @@ impl Sealed {
                 return Err(Failure::declined(&failure));
             }
             Answer::Declined { failure } => return Err(Failure::declined(&failure)),
-            Answer::Found { .. } | Answer::Nothing | Answer::Nodes { .. } => {
+            Answer::Found { .. }
+            | Answer::Nothing
+            | Answer::Nodes { .. }
+            | Answer::Offers { .. } => {
                 return Err(Failure::Declined("it is no injector".into()));
             }
         }

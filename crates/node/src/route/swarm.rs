@@ -1,23 +1,24 @@
 //! The route `Swarm`: copies that known nodes hold.
 //!
 //! They are asked for a key, one after the other with a small delay; the first answer that verifies
-//! wins. The body comes in windows, each verified before a byte of it is shown.
+//! wins. The body comes in windows, each verified before a byte of it is shown. A quiet node asks
+//! through its guards.
 
 use std::time::Duration;
 
-use busel_net::endpoint::Stream;
 use busel_net::frame;
 use busel_proto::blob;
 use busel_proto::failure::Failure;
 use busel_proto::freshness;
 use busel_proto::id::{Hash, PeerId};
-use busel_proto::message::{Answer, Ask, MAX_FRAME, MAX_WINDOW_FRAME};
+use busel_proto::message::{Answer, Ask, MAX_WINDOW_FRAME};
 use busel_proto::snapshot::Snapshot;
 use busel_proto::time::Tick;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use http::Method;
 
 use super::beside::is_its_fault;
+use super::voice::{Voice, Way, broken, hear};
 use super::{Head, Item, Items, Lost, Resume, Started, Want};
 use crate::clock;
 use crate::node::Node;
@@ -34,23 +35,23 @@ const MAX_ASKED: usize = 16;
 struct Found {
     peer: PeerId,
     snapshot: Snapshot,
-    stream: Stream,
+    voice: Voice,
 }
 
 /// Asks known peers.
 pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
-    let mut peers = node.peers_to_ask(MAX_ASKED);
-    if peers.is_empty() {
+    let mut ways = node.ways_to_ask(MAX_ASKED);
+    if ways.is_empty() {
         return Err(Failure::NobodyKnown.into());
     }
     if let Some(resume) = &want.resume {
         for stopped in &resume.peers {
-            node.favour().failed(stopped, node.clock.tick());
+            node.failed(stopped);
         }
-        peers.sort_by_key(|peer| resume.peers.contains(peer));
+        ways.sort_by_key(|way| resume.peers.contains(&way.peer));
     }
     let mut asking = FuturesUnordered::new();
-    for (at, peer) in peers.into_iter().enumerate() {
+    for (at, way) in ways.into_iter().enumerate() {
         let delay = STAGGER * u32::try_from(at).unwrap_or(u32::MAX);
         asking.push(async move {
             // Even a sleep of nothing waits for the next tick of the timer.
@@ -58,8 +59,8 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
                 tokio::time::sleep(delay).await;
             }
             let since = node.clock.tick();
-            let answer = ask(node, peer, want).await;
-            note(node, &peer, since, &answer);
+            let answer = ask(node, &way, want).await;
+            note(node, &way, since, &answer);
             answer
         });
     }
@@ -91,11 +92,12 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
 }
 
 /// Remembers who had it and who did not answer. That one has no copy says nothing about it.
-fn note(node: &Node, peer: &PeerId, since: Tick, answer: &Result<Found, Failure>) {
-    let now = node.clock.tick();
+fn note(node: &Node, way: &Way, since: Tick, answer: &Result<Found, Failure>) {
+    let took = node.clock.tick() - since;
     match answer {
-        Ok(_) => node.favour().worked(peer, now - since, now),
-        Err(failure) if is_its_fault(failure) => node.favour().failed(peer, now),
+        Ok(_) => node.worked(&way.peer, took),
+        Err(Failure::NotAuthentic(_)) => node.lied(&way.peer),
+        Err(failure) if is_its_fault(failure) => node.failed(&way.peer),
         Err(_) => {}
     }
 }
@@ -105,28 +107,17 @@ fn is_good(snapshot: &Snapshot, want: &Want) -> bool {
     want.resume.is_some() || freshness::judge(snapshot, &want.headers, clock::now()).fresh
 }
 
-async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
-    let asking = async {
-        let opened = node.endpoint.open(&peer).await;
-        let mut stream = opened?;
-        let from = (want.method != Method::HEAD).then_some(want.from);
-        let root = want.resume.as_ref().and_then(|resume| resume.root);
-        let ask = Ask::Fetch { key: want.page.key(), from, root };
-        let asked = stream.send.write_all(&ask.to_frame()).await;
-        asked.map_err(|_| stream.why(Failure::CutOff))?;
-        let _ = stream.send.finish();
-        let body = frame::read(&mut stream.recv, MAX_FRAME).await;
-        let body = body.map_err(|e| stream.why(broken(e)))?;
-        let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
-        Ok((answer, stream))
-    };
-    let asked = tokio::time::timeout(ANSWER_LIMIT, asking).await;
-    let (answer, stream) = asked.unwrap_or(Err(Failure::Silent))?;
+async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
+    let from = (want.method != Method::HEAD).then_some(want.from);
+    let root = want.resume.as_ref().and_then(|resume| resume.root);
+    let ask = Ask::Fetch { key: want.page.key(), from, root };
+    let asked = tokio::time::timeout(ANSWER_LIMIT, hear(node, way, &ask)).await;
+    let (answer, voice) = asked.unwrap_or(Err(Failure::Silent))?;
     let (snapshot, revocation) = match answer {
         Answer::Found { snapshot, revocation } => (snapshot, revocation),
         Answer::Nothing => return Err(Failure::NobodyHasIt),
         Answer::Declined { failure } => return Err(Failure::declined(&failure)),
-        Answer::Open | Answer::Nodes { .. } => {
+        Answer::Open | Answer::Nodes { .. } | Answer::Offers { .. } => {
             return Err(Failure::Protocol("an unexpected answer".into()));
         }
     };
@@ -143,7 +134,7 @@ async fn ask(node: &Node, peer: PeerId, want: &Want) -> Result<Found, Failure> {
     {
         return Err(Failure::CannotResume);
     }
-    Ok(Found { peer, snapshot, stream })
+    Ok(Found { peer: way.peer, snapshot, voice })
 }
 
 fn started(node: &Node, found: Found, want: &Want) -> Started {
@@ -167,20 +158,20 @@ fn started(node: &Node, found: Found, want: &Want) -> Started {
     };
     let items = match want.method {
         Method::HEAD => stream::empty().boxed(),
-        _ => windows(found.stream, root, len, want.from, len),
+        _ => windows(found.voice, root, len, want.from, len),
     };
     Started { head, items }
 }
 
-/// The bytes from `from` to `to` of a blob, out of the windows that `stream` brings.
-pub(crate) fn windows(stream: Stream, root: Hash, len: u64, from: u64, to: u64) -> Items {
-    stream::unfold((stream, from), move |(mut stream, at)| async move {
+/// The bytes from `from` to `to` of a blob, out of the windows that `voice` brings.
+pub(crate) fn windows(voice: Voice, root: Hash, len: u64, from: u64, to: u64) -> Items {
+    stream::unfold((voice, from), move |(mut voice, at)| async move {
         let range = blob::window_after(from, at, to)?;
         let next = range.end;
         // The last window of a range ends at a whole group, so that it can be proven.
         let range = range.start..next.next_multiple_of(blob::GROUP).min(len);
         let window = async {
-            let encoded = frame::read(&mut stream.recv, MAX_WINDOW_FRAME).await.map_err(broken)?;
+            let encoded = frame::read(&mut voice, MAX_WINDOW_FRAME).await.map_err(broken)?;
             let content = blob::decode_window(root, len, range.clone(), &encoded)
                 .map_err(|e| Failure::NotAuthentic(e.to_string()))?;
             // The first window begins at a whole group, too, which may lie before what is wanted.
@@ -188,16 +179,9 @@ pub(crate) fn windows(stream: Stream, root: Hash, len: u64, from: u64, to: u64) 
             Ok(Item::Data(content.slice(cut(at)..cut(next))))
         };
         match window.await {
-            Ok(item) => Some((Ok(item), (stream, next))),
-            Err(failure) => Some((Err(failure), (stream, to))),
+            Ok(item) => Some((Ok(item), (voice, next))),
+            Err(failure) => Some((Err(failure), (voice, to))),
         }
     })
     .boxed()
-}
-
-fn broken(error: frame::FrameError) -> Failure {
-    match error {
-        frame::FrameError::Bad(error) => Failure::Protocol(error.to_string()),
-        frame::FrameError::Io(_) | frame::FrameError::End => Failure::CutOff,
-    }
 }

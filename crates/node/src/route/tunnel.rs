@@ -45,7 +45,7 @@ async fn ask(node: &Node, exit: PeerId, host: &HostName, port: u16) -> Result<St
     match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
         Answer::Open => Ok(StreamIo(stream)),
         Answer::Declined { failure } => Err(Failure::declined(&failure)),
-        Answer::Found { .. } | Answer::Nothing | Answer::Nodes { .. } => {
+        Answer::Found { .. } | Answer::Nothing | Answer::Nodes { .. } | Answer::Offers { .. } => {
             Err(Failure::Protocol("an unexpected answer".into()))
         }
     }

@@ -80,6 +80,9 @@ fn what_came_while_nothing_was_shared_is_not_shared_later() {
     store.pin(&key("private"), true).unwrap();
     assert_eq!(marks(&store, "private", &private), (false, false));
     assert_eq!(marks(&store, "public", &public), (true, true));
+    let offers = store.offers().unwrap();
+    let offered: Vec<_> = offers.iter().map(|offer| (offer.key, offer.len)).collect();
+    assert_eq!(offered, [(key("public"), public.len() as u64)], "only what may be given");
     assert!(!store.has_shared_blob(&Hash::of(b"unknown")).unwrap());
 
     put(&store, "same-body", &private, 0).unwrap();

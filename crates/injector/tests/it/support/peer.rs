@@ -4,14 +4,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use busel_net::Endpoint;
 use busel_net::dial::Dialer;
 use busel_net::endpoint::Stream;
 use busel_net::frame;
+use busel_net::wire::Wire;
 use busel_net::wire::relay::Relay;
+use busel_net::wire::veil::{Listen, Veil};
+use busel_net::{Connection, Endpoint};
 use busel_node::clock;
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
+use busel_proto::invite::VeilTicket;
 use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_proto::page::{PageUrl, Variant};
 use busel_proto::sealed::{
@@ -19,22 +22,25 @@ use busel_proto::sealed::{
 };
 use busel_proto::snapshot::SignedSnapshot;
 use busel_proto::time::UnixTime;
+use busel_proto::veil::VeilSecret;
 use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 
-use super::World;
 use super::world::connected;
+use super::{LOOPBACK, World};
 
 /// A node under the test's control.
 pub(crate) struct Peer {
     pub(crate) endpoint: Endpoint,
+    /// Where it listens for the veil, if it does.
+    pub(crate) veil: Option<VeilTicket>,
     /// How often it was asked for a page.
     asked: Arc<AtomicUsize>,
     task: JoinHandle<()>,
     _relay: Arc<Relay>,
 }
 
-type Script = dyn Fn(Ask, Stream) -> BoxFuture<'static, ()> + Send + Sync;
+type Script = dyn Fn(Connection, Ask, Stream) -> BoxFuture<'static, ()> + Send + Sync;
 
 impl Peer {
     /// One that answers each request for a page by `script`, and declines all else.
@@ -45,13 +51,57 @@ impl Peer {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let script: Arc<Script> = Arc::new(move |ask, stream| Box::pin(script(ask, stream)));
+        let asked = Arc::<AtomicUsize>::default();
+        let (count, script) = (asked.clone(), Arc::new(script));
+        let own: Arc<Script> = Arc::new(move |_, ask, mut stream| {
+            let (count, script) = (count.clone(), script.clone());
+            Box::pin(async move {
+                if let Ask::Fetch { .. } = ask {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    return script(ask, stream).await;
+                }
+                let failure = Failure::NotAllowed("by the script".into());
+                let no = Answer::Declined { failure }.to_frame();
+                let _ = stream.send.write_all(&no).await;
+                let _ = stream.send.finish();
+            })
+        });
+        Self::with(world, rand::random(), own, asked, vec![]).await
+    }
+
+    /// One that answers whatever it is asked by `script`, and can be reached by the veil, too, if somebody
+    /// knows where.
+    pub(crate) async fn hearing<F>(
+        world: &World,
+        identity: [u8; 32],
+        script: impl Fn(Connection, Ask, Stream) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let script: Arc<Script> = Arc::new(move |from, ask, s| Box::pin(script(from, ask, s)));
+        let secret = VeilSecret(rand::random());
+        let veil = Arc::new(Veil::new(Some(Listen { addr: LOOPBACK, secret })));
+        let mut peer =
+            Self::with(world, identity, script, Arc::default(), vec![veil.clone()]).await;
+        let addrs = veil.listens().iter().map(ToString::to_string).collect();
+        peer.veil = Some(VeilTicket { addrs, secret });
+        peer
+    }
+
+    async fn with(
+        world: &World,
+        identity: [u8; 32],
+        script: Arc<Script>,
+        asked: Arc<AtomicUsize>,
+        mut wires: Vec<Arc<dyn Wire>>,
+    ) -> Self {
         let ticket = world.relay.ticket().clone();
         let relay = Arc::new(Relay::start(Dialer::default(), &[ticket]).await.unwrap());
-        let endpoint = Endpoint::bind(rand::random(), vec![relay.clone()], vec![]).await.unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(serve(endpoint.clone(), script, asked.clone()));
-        Self { endpoint, asked, task, _relay: relay }
+        wires.push(relay.clone());
+        let endpoint = Endpoint::bind(identity, wires, vec![]).await.unwrap();
+        let task = tokio::spawn(serve(endpoint.clone(), script));
+        Self { endpoint, veil: None, asked, task, _relay: relay }
     }
 
     /// One that only asks.
@@ -136,26 +186,15 @@ impl Drop for Peer {
     }
 }
 
-async fn serve(endpoint: Endpoint, script: Arc<Script>, asked: Arc<AtomicUsize>) {
+async fn serve(endpoint: Endpoint, script: Arc<Script>) {
     while let Some(connection) = endpoint.accept().await {
-        let (script, asked) = (script.clone(), asked.clone());
+        let script = script.clone();
         tokio::spawn(async move {
             while let Some(mut stream) = connection.accept().await {
-                let (script, asked) = (script.clone(), asked.clone());
+                let (script, from) = (script.clone(), connection.clone());
                 tokio::spawn(async move {
                     let Ok(body) = frame::read(&mut stream.recv, MAX_FRAME).await else { return };
-                    match Ask::from_frame(&body).unwrap() {
-                        ask @ Ask::Fetch { .. } => {
-                            asked.fetch_add(1, Ordering::SeqCst);
-                            script(ask, stream).await;
-                        }
-                        _ => {
-                            let failure = Failure::NotAllowed("by the script".into());
-                            let no = Answer::Declined { failure }.to_frame();
-                            let _ = stream.send.write_all(&no).await;
-                            let _ = stream.send.finish();
-                        }
-                    }
+                    script(from, Ask::from_frame(&body).unwrap(), stream).await;
                 });
             }
         });

@@ -1,0 +1,101 @@
+//! Whom the guards of a quiet node can ask for it: open nodes that they tell of, by their cards.
+//!
+//! A quiet node never speaks to them. It has a guard pass on a question that is sealed to one, so all
+//! that counts of a card is the id that signed it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use busel_net::frame;
+use busel_proto::card::Card;
+use busel_proto::exchange::MAX_TOLD;
+use busel_proto::failure::Failure;
+use busel_proto::id::PeerId;
+use busel_proto::message::{Answer, Ask, MAX_FRAME};
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::clock;
+use crate::node::Node;
+use crate::route::voice::Way;
+use crate::serve;
+
+/// One answer is waited for this long.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Who was told of, and by which guard last.
+#[derive(Debug, Default)]
+pub(crate) struct Hearsay(Mutex<BTreeMap<PeerId, PeerId>>);
+
+impl Hearsay {
+    /// How to ask them, through those of `guards` that told of them.
+    pub(crate) fn ways(&self, guards: &[PeerId]) -> Vec<Way> {
+        let told = self.told();
+        let open = told.iter().filter(|(peer, by)| guards.contains(by) && !guards.contains(peer));
+        open.map(|(peer, by)| Way { peer: *peer, by: vec![*by], may_meet: false }).collect()
+    }
+
+    /// What a guard tells now; what it told before is over.
+    fn heard(&self, guard: PeerId, peers: Vec<PeerId>) {
+        let mut told = self.told();
+        told.retain(|_, by| *by != guard);
+        told.extend(peers.into_iter().map(|peer| (peer, guard)));
+    }
+
+    /// Only these may have told.
+    fn keep(&self, guards: &[PeerId]) {
+        self.told().retain(|_, by| guards.contains(by));
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeMap<PeerId, PeerId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the guards.
+pub(crate) async fn round(node: &Node) {
+    let Some(hearsay) = &node.hearsay else { return };
+    let guards = node.guards();
+    hearsay.keep(&guards);
+    for guard in guards {
+        match timeout(LIMIT, ask(node, guard)).await.unwrap_or(Err(Failure::Silent)) {
+            Ok(peers) => hearsay.heard(guard, peers),
+            Err(failure) => debug!(%failure, "a guard tells of nobody"),
+        }
+    }
+}
+
+async fn ask(node: &Node, guard: PeerId) -> Result<Vec<PeerId>, Failure> {
+    let mut stream = node.endpoint.open(&guard).await?;
+    serve::write(&mut stream, &Ask::Nodes { card: None }.to_frame()).await?;
+    let _ = stream.send.finish();
+    let body = frame::read(&mut stream.recv, MAX_FRAME).await;
+    let body = body.map_err(|e| Failure::Protocol(e.to_string()))?;
+    let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
+    let Answer::Nodes { cards } = answer else { return Ok(Vec::new()) };
+    let reach = &node.own.reach;
+    let cards = cards.iter().take(MAX_TOLD);
+    let sound = cards.filter_map(|card| Card::check(card, reach, clock::now()).ok());
+    Ok(sound.map(|card| card.peer).filter(|peer| *peer != node.id()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PeerId = PeerId([1; 32]);
+    const B: PeerId = PeerId([2; 32]);
+    const C: PeerId = PeerId([3; 32]);
+
+    #[test]
+    fn who_is_told_of_is_asked_through_who_told_and_never_met() {
+        let hearsay = Hearsay::default();
+        hearsay.heard(A, vec![B, C]);
+        let ways = hearsay.ways(&[A, B]);
+        assert_eq!(ways, [Way { peer: C, by: vec![A], may_meet: false }]);
+        assert!(hearsay.ways(&[B]).is_empty(), "who told is no guard any more");
+        hearsay.heard(A, vec![]);
+        assert!(hearsay.ways(&[A, B]).is_empty());
+    }
+}

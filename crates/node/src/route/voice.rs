@@ -1,0 +1,164 @@
+//! Asking one node a question: on a connection with it, or sealed, through a guard, so that it does not
+//! learn who asks, nor the guard for what.
+
+use std::io;
+use std::time::Duration;
+
+use busel_net::endpoint::Stream;
+use busel_net::frame::{self, FrameError};
+use busel_proto::failure::Failure;
+use busel_proto::id::PeerId;
+use busel_proto::message::{Answer, Ask, MAX_FRAME};
+use busel_proto::question::{MAX_CHUNK, seal_question};
+use busel_proto::sealed::ChunkCipher;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use tokio::io::AsyncRead;
+use tokio::time::timeout;
+use tokio_util::io::StreamReader;
+
+use crate::node::Node;
+use crate::origin::StreamIo;
+
+/// A guard says within this time whether it passes a question on; it may have to connect first.
+const PASS_LIMIT: Duration = Duration::from_secs(6);
+
+/// What comes after an answer.
+pub(crate) type Voice = Box<dyn AsyncRead + Send + Unpin>;
+
+/// How a node is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// The node.
+    pub(crate) peer: PeerId,
+    /// Through the first of these that passes questions on to it, and does not learn for what.
+    pub(crate) by: Vec<PeerId>,
+    /// Whether it may be asked without, if none of them does. It has no say in that.
+    pub(crate) may_meet: bool,
+}
+
+impl Way {
+    /// On a connection with it.
+    pub(crate) fn to(peer: PeerId) -> Self {
+        Self { peer, by: Vec::new(), may_meet: true }
+    }
+}
+
+/// Asks, and returns the answer and what follows it.
+pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, Voice), Failure> {
+    let mut why = Failure::NobodyKnown;
+    for guard in &way.by {
+        match through(node, *guard, way.peer, ask).await {
+            Ok(heard) => return Ok(heard),
+            Err(Passing::Refused(failure)) => why = failure,
+            Err(Passing::Lost(failure)) => return Err(failure),
+        }
+    }
+    if way.may_meet { plain(node, way.peer, ask).await } else { Err(why) }
+}
+
+async fn plain(node: &Node, peer: PeerId, ask: &Ask) -> Result<(Answer, Voice), Failure> {
+    let _asking = node.asking(peer);
+    let (answer, stream) = first_word(node, peer, ask).await?;
+    Ok((answer, Box::new(StreamIo(stream))))
+}
+
+async fn first_word(node: &Node, peer: PeerId, ask: &Ask) -> Result<(Answer, Stream), Failure> {
+    let opened = node.endpoint.open(&peer).await;
+    let mut stream = opened?;
+    let asked = stream.send.write_all(&ask.to_frame()).await;
+    asked.map_err(|_| stream.why(Failure::CutOff))?;
+    let _ = stream.send.finish();
+    let body = frame::read(&mut stream.recv, MAX_FRAME).await;
+    let body = body.map_err(|e| stream.why(broken(e)))?;
+    let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
+    Ok((answer, stream))
+}
+
+/// Why nothing came through a guard.
+enum Passing {
+    /// It does not pass it on.
+    Refused(Failure),
+    /// Anything else.
+    Lost(Failure),
+}
+
+impl From<Failure> for Passing {
+    fn from(failure: Failure) -> Self {
+        Self::Lost(failure)
+    }
+}
+
+async fn through(
+    node: &Node,
+    guard: PeerId,
+    to: PeerId,
+    ask: &Ask,
+) -> Result<(Answer, Voice), Passing> {
+    let _asking = node.asking(guard);
+    let (envelope, key) = seal_question(ask, &to, rand::random())
+        .map_err(|error| Failure::Protocol(error.to_string()))?;
+    let forward = Ask::Forward { to, envelope };
+    let since = node.clock.tick();
+    let said = timeout(PASS_LIMIT, first_word(node, guard, &forward)).await;
+    let (answer, mut stream) = match said.unwrap_or(Err(Failure::Silent)) {
+        Ok(said) => said,
+        Err(failure) => {
+            node.failed(&guard);
+            return Err(Passing::Refused(failure));
+        }
+    };
+    node.worked(&guard, node.clock.tick() - since);
+    let unexpected = || Failure::Protocol("an unexpected answer".into());
+    match answer {
+        Answer::Open => {}
+        Answer::Declined { failure } => return Err(Passing::Refused(Failure::declined(&failure))),
+        _ => return Err(Passing::Refused(unexpected())),
+    }
+    // From here on the other node speaks: whatever it says, it is not asked in the clear.
+    let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(broken)?;
+    match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
+        Answer::Open => {}
+        Answer::Declined { failure } => return Err(Failure::declined(&failure).into()),
+        _ => return Err(unexpected().into()),
+    }
+    let mut nonce = [0; 32];
+    stream.recv.read_exact(&mut nonce).await.map_err(|_| Failure::CutOff)?;
+    let mut voice = opened(stream, key.cipher(&nonce));
+    let body = frame::read(&mut voice, MAX_FRAME).await.map_err(broken)?;
+    let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
+    Ok((answer, voice))
+}
+
+/// What a sealed answer says.
+fn opened(stream: Stream, cipher: ChunkCipher) -> Voice {
+    let chunks = stream::unfold(Some((stream, cipher)), |state| async move {
+        let (mut stream, mut cipher) = state?;
+        let bytes = match next(&mut stream, &mut cipher).await {
+            Ok((bytes, last)) => return Some((Ok(bytes), (!last).then_some((stream, cipher)))),
+            Err(error) => Err(error),
+        };
+        Some((bytes, None))
+    });
+    Box::new(StreamReader::new(chunks.boxed()))
+}
+
+async fn next(stream: &mut Stream, cipher: &mut ChunkCipher) -> io::Result<(Bytes, bool)> {
+    let chunk = frame::read(&mut stream.recv, MAX_CHUNK).await;
+    let chunk = chunk.map_err(|error| io::Error::new(io::ErrorKind::UnexpectedEof, error))?;
+    let opened = cipher.open(&chunk);
+    let (bytes, last) =
+        opened.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok((bytes.into(), last))
+}
+
+/// What a stream that broke means.
+pub(crate) fn broken(error: FrameError) -> Failure {
+    match error {
+        FrameError::Bad(error) => Failure::Protocol(error.to_string()),
+        FrameError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Failure::NotAuthentic("a sealed answer was changed on the way".into())
+        }
+        FrameError::Io(_) | FrameError::End => Failure::CutOff,
+    }
+}
