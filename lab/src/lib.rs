@@ -26,6 +26,7 @@ pub mod healing;
 pub mod map;
 pub mod matrix;
 pub mod middlebox;
+pub mod named;
 pub mod packet;
 pub mod profile;
 pub mod program;

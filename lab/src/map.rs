@@ -117,6 +117,11 @@ impl Lan {
         Ipv4Addr::new(192, 168, self.number, host)
     }
 
+    /// The card address of the router.
+    pub(crate) fn mac(self) -> String {
+        format!("02:62:75:73:65:{:02x}", self.number)
+    }
+
     /// The global IPv6 address of its n-th host.
     pub(crate) fn v6(self, host: u8) -> Ipv6Addr {
         Ipv6Addr::new(0x2001, 2, 0, 0x1a00 + u16::from(self.number), 0, 0, 0, u16::from(host))

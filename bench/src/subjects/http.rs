@@ -38,7 +38,7 @@ struct Http {
 
 enum Process {
     Other { _it: Owned },
-    Node { _it: Proc },
+    Node { _it: Box<Proc> },
 }
 
 impl Subject for Http {
@@ -168,7 +168,7 @@ fn direct(world: &World, host: &str) -> Result<Http> {
 
 fn door(node: Proc, host: &str, route: &'static str) -> Result<Http> {
     let server = busel::door(&node, host, route)?;
-    Ok(Http { server, pid: node.pid(), _process: Some(Process::Node { _it: node }) })
+    Ok(Http { server, pid: node.pid(), _process: Some(Process::Node { _it: Box::new(node) }) })
 }
 
 fn is_root() -> Result<bool> {

@@ -193,11 +193,8 @@ async fn where_udp_comes_through_no_stream_is_dialled() {
     a.learn(contact(&b, line.addr)).await;
     let big = vec![5; 3_000_000];
     assert_eq!(ask(&a, &b, &big).await, big);
-    // What ends an exchange needs no answer; the next one begins before that is forgotten.
-    for pause in [2000, 100, 300, 500, 700, 900, 1100] {
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        assert_eq!(ask(&a, &b, b"later").await, b"later");
-    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(ask(&a, &b, b"later").await, b"later");
     assert_eq!(line.said(), Vec::<Vec<u8>>::new());
     assert_eq!(Vec::from_iter(a.wires_in_use()), ["veil"]);
     a.close().await;

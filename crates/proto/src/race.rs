@@ -35,11 +35,11 @@ const ALONE: Duration = Duration::from_secs(30);
 const MAX_STARTS: u8 = 3;
 /// So often if it failed in passing. Before it is started again it rests so long, and twice as long each
 /// time, up to this …
-const MAX_TRIES: u8 = 9;
+const MAX_TRIES: u8 = 5;
 const LEAST_REST: Duration = Duration::from_millis(500);
 const MOST_REST: Duration = Duration::from_secs(4);
 /// … and not later than so long after the beginning, or after the winner broke.
-const TRY_WITHIN: Duration = Duration::from_secs(30);
+const TRY_WITHIN: Duration = Duration::from_secs(10);
 /// Events kept for the timeline.
 const MAX_EVENTS: usize = 64;
 

@@ -131,11 +131,12 @@ fn uplink(plan: &Plan) -> anyhow::Result<Option<SyncDevice>> {
     Ok(Some(device))
 }
 
-/// A bridge for the LAN, and a NAT as homes have it.
+/// A bridge for the LAN, and a NAT as homes have it. A bridge without a card address of its own would
+/// take another one whenever a home leaves, and those that stay would speak to the old one.
 fn router(lan: Lan, nat: Nat, out: &str) -> anyhow::Result<()> {
-    let (v4, v6, ula) = (lan.v4(1), lan.v6(1), lan.ula(1));
+    let (v4, v6, ula, mac) = (lan.v4(1), lan.v6(1), lan.ula(1), lan.mac());
     ip(&format!(
-        "link add lan type bridge mcast_snooping 0\n\
+        "link add lan address {mac} type bridge mcast_snooping 0\n\
          address add {v4}/24 dev lan\n\
          address add {v6}/64 dev lan nodad\n\
          address add {ula}/64 dev lan nodad\n\

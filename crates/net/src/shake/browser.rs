@@ -6,6 +6,8 @@
 
 use std::io::{self, Write};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use brotli_decompressor::Decompressor;
 use btls::ssl::{
@@ -57,18 +59,21 @@ impl Client {
         config.add_application_settings(ALPN[0]).map_err(broken)?;
         config.set_alps_use_new_codepoint(true);
         let (verifier, shown) = (self.verifier.clone(), name.clone());
+        let refused = Arc::new(AtomicBool::new(false));
+        let refuse = refused.clone();
         config.set_custom_verify_callback(SslVerifyMode::PEER, move |ssl| {
-            let believed = verify(&verifier, &shown, ssl);
-            believed.ok_or(SslVerifyError::Invalid(SslAlert::CERTIFICATE_UNKNOWN))
+            verify(&verifier, &shown, ssl).ok_or_else(|| {
+                refuse.store(true, Ordering::Relaxed);
+                SslVerifyError::Invalid(SslAlert::CERTIFICATE_UNKNOWN)
+            })
         });
         let ssl = config.into_ssl(name.as_str()).map_err(broken)?;
         let mut stream = SslStream::new(ssl, io).map_err(broken)?;
         Pin::new(&mut stream).connect().await.map_err(|error| match error.io_error() {
+            _ if refused.load(Ordering::Relaxed) => Failure::ForgedCertificate,
             Some(error) => dial::of_io(error),
+            // It ended in the middle: a filter's doing, or a crash.
             None if error.ssl_error().is_none() => Failure::Reset,
-            None if error.to_string().contains("CERTIFICATE_VERIFY_FAILED") => {
-                Failure::ForgedCertificate
-            }
             None => Failure::Protocol(format!("TLS: {error}")),
         })?;
         let h2 = stream.ssl().selected_alpn_protocol() == Some(b"h2");

@@ -16,7 +16,7 @@ const KNOWN: (u32, Duration) = (3, Duration::from_millis(300));
 /// … but no longer than this. Some of these needed no answer, so then one more is waited for, as long …
 const MOST: Duration = Duration::from_secs(3);
 /// … but within this.
-const ONCE_MORE: (Duration, Duration) = (Duration::from_millis(150), Duration::from_secs(1));
+const ONCE_MORE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(1));
 /// Datagrams that lie further apart are counted anew: what needs an answer is sent again sooner.
 const APART: Duration = Duration::from_secs(3);
 /// A stream that could not be had is tried again after this, then after twice as long …

@@ -158,8 +158,9 @@ impl Town {
         friends: &[usize],
     ) -> anyhow::Result<Person> {
         let host = self.scene.world.host(name).clone();
-        let mut flags =
-            ["up", "--exposure", exposure.name(), "--lan", "off"].map(str::to_owned).to_vec();
+        let mut flags = ["up", "--tell", "--exposure", exposure.name(), "--lan", "off"]
+            .map(str::to_owned)
+            .to_vec();
         flags.extend(reaching(&self.scene));
         if public {
             flags.extend(["--veil-addr".to_owned(), format!("{}:{VEIL}", host.v4())]);
