@@ -5,7 +5,10 @@
 //! so that it contacts nobody whom it was not given. One connection per peer is kept and used both
 //! ways, for all exchanges.
 
+mod life;
 mod renew;
+
+pub use life::OtherEnd;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -117,6 +120,8 @@ pub struct Connection {
     streams: Arc<Mutex<Streams>>,
     /// When to look for a better way next, and how often that was done.
     review: Arc<Mutex<(Instant, u32)>>,
+    /// Once nothing comes on it any more.
+    doubted: CancellationToken,
 }
 
 /// What is under way on a connection.
@@ -191,7 +196,8 @@ impl Connection {
         let own = PeerId(*endpoint.id().as_bytes());
         let streams = Arc::new(Mutex::new(Streams { open: 0, since: Instant::now() }));
         let review = Arc::new(Mutex::new((Instant::now() + REVIEW.0, 1)));
-        Self { inner, own, ours, near, wires: wires.clone(), streams, review }
+        let (wires, doubted) = (wires.clone(), CancellationToken::new());
+        Self { inner, own, ours, near, wires, streams, review, doubted }
     }
 
     /// Since when it has had no stream; `None` while one is under way, either side's.
@@ -242,7 +248,7 @@ impl Connection {
     }
 
     fn is_open(&self) -> bool {
-        self.inner.close_reason().is_none()
+        self.inner.close_reason().is_none() && !self.doubted.is_cancelled()
     }
 
     fn is_busy(&self) -> bool {

@@ -14,6 +14,7 @@ use busel_net::wire::relay::Relay;
 use busel_net::wire::veil::{Listen, Veil};
 use busel_net::wire::{Contact, Wire};
 use busel_net::{Endpoint, frame};
+use busel_proto::failure::Failure;
 use busel_proto::invite::{RelayTicket, VeilTicket};
 use busel_proto::message;
 use busel_proto::page::HostName;
@@ -47,6 +48,7 @@ struct Line {
 
 struct OnTheLine {
     cut: AtomicBool,
+    far: Mutex<SocketAddr>,
     /// The socket that the far end sees; another one is another address, as behind a NAT.
     outer: Mutex<Arc<UdpSocket>>,
     there: Mutex<Vec<Vec<u8>>>,
@@ -59,6 +61,7 @@ impl Line {
         let addr = inner.local_addr().unwrap();
         let shared = Arc::new(OnTheLine {
             cut: AtomicBool::new(false),
+            far: Mutex::new(far),
             outer: Mutex::new(Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap())),
             there: Mutex::default(),
             back: Mutex::default(),
@@ -73,6 +76,7 @@ impl Line {
                         near = Some(from);
                         line.there.lock().unwrap().push(one[..len].to_vec());
                         if !line.cut.load(Ordering::SeqCst) {
+                            let far = *line.far.lock().unwrap();
                             outer.send_to(&one[..len], far).await.unwrap();
                         }
                     }
@@ -90,6 +94,10 @@ impl Line {
 
     fn cut(&self, cut: bool) {
         self.shared.cut.store(cut, Ordering::SeqCst);
+    }
+
+    fn leads_to(&self, far: SocketAddr) {
+        *self.shared.far.lock().unwrap() = far;
     }
 
     async fn take_another_address(&self) {
@@ -237,6 +245,56 @@ async fn a_new_address_of_the_reader_loses_nothing() {
     line.take_another_address().await;
     assert_eq!(ask(&a, &b, &[3; 300_000]).await, [3; 300_000]);
     assert_eq!(a.connected(), [b.id()]);
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lost_its_power_and_came_back_is_connected_to_anew() {
+    const MOST: usize = 1 << 20;
+    let (b, at) = listener(2, "127.0.0.1:0").await;
+    tokio::spawn(echo(b.clone()));
+    let line = Line::to(at).await;
+    let a = dialler(1).await;
+    a.learn(contact(&b, line.addr)).await;
+    let hello = message::frame(b"hello");
+    let mut stream = a.open(&b.id()).await.unwrap();
+    assert_eq!(stream.ask(&hello, true, MOST).await.unwrap(), "hello");
+    line.cut(true);
+    b.close().await;
+    let (b, at) = listener(2, "127.0.0.1:0").await;
+    tokio::spawn(echo(b.clone()));
+    line.leads_to(at);
+    line.cut(false);
+    // As far as QUIC knows the connection is whole.
+    let (mut one, mut other) = (a.open(&b.id()).await.unwrap(), a.open(&b.id()).await.unwrap());
+    let (one, other) = tokio::join!(one.ask(&hello, true, MOST), other.ask(&hello, true, MOST));
+    assert_eq!((one, other), (Err(Failure::Silent), Err(Failure::Silent)));
+    assert!(a.connected().is_empty());
+    let mut stream = a.open(&b.id()).await.unwrap();
+    assert_eq!(stream.ask(&hello, true, MOST).await.unwrap(), "hello");
+    assert_eq!(a.connected(), [b.id()]);
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_thinks_for_long_before_it_answers_is_not_doubted() {
+    let (b, at) = listener(2, "127.0.0.1:0").await;
+    let a = dialler(1).await;
+    a.learn(contact(&b, at)).await;
+    let thinks = b.clone();
+    tokio::spawn(async move {
+        let connection = thinks.accept().await.unwrap();
+        let mut stream = connection.accept().await.unwrap();
+        let body = frame::read(&mut stream.recv, 100).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        stream.send.write_all(&message::frame(&body)).await.unwrap();
+        stream.send.finish().unwrap();
+        connection.accept().await;
+    });
+    let mut stream = a.open(&b.id()).await.unwrap();
+    assert_eq!(stream.ask(&message::frame(b"hello"), true, 100).await.unwrap(), "hello");
     a.close().await;
     b.close().await;
 }

@@ -12,12 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use busel_net::endpoint::Stream;
-use busel_net::frame;
 use busel_proto::assigned::{MAX_OFFERS, Offer, chosen, offered};
 use busel_proto::cert::{Revocation, TrustSet};
 use busel_proto::failure::Failure;
 use busel_proto::id::{PeerId, SnapshotKey};
-use busel_proto::message::{Answer, Ask, MAX_FRAME};
+use busel_proto::message::{Answer, Ask};
 use busel_proto::signed::Signed;
 use busel_proto::snapshot::Snapshot;
 use busel_store::{Options, Store, Unlock};
@@ -35,7 +34,7 @@ use crate::origin::StreamIo;
 use crate::route::Item;
 use crate::route::swarm::windows;
 use crate::save::Saver;
-use crate::serve;
+use crate::say::say;
 
 /// Where it lies, in the node's directory.
 const DIR: &str = "assigned";
@@ -214,16 +213,6 @@ async fn ask(node: &Node, guard: PeerId) -> Result<Vec<Offer>, Failure> {
     let Answer::Offers { mut offers } = answer else { return Ok(Vec::new()) };
     offers.truncate(MAX_OFFERS);
     Ok(offers)
-}
-
-async fn say(node: &Node, guard: PeerId, ask: &Ask) -> Result<(Answer, Stream), Failure> {
-    let mut stream = node.endpoint.open(&guard).await?;
-    serve::write(&mut stream, &ask.to_frame()).await?;
-    let _ = stream.send.finish();
-    let body = frame::read(&mut stream.recv, MAX_FRAME).await;
-    let body = body.map_err(|e| stream.why(Failure::Protocol(e.to_string())))?;
-    let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
-    Ok((answer, stream))
 }
 
 /// Fetches one copy, and holds it.

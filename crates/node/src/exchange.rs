@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 
 use busel_net::endpoint::Stream;
 use busel_net::finder::Finder;
-use busel_net::frame;
 use busel_net::wire::Contact;
 use busel_proto::card::Card;
 use busel_proto::exchange::{Cards, MAX_TOLD, Source};
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
 use busel_proto::invite::VeilTicket;
-use busel_proto::message::{Answer, Ask, MAX_FRAME};
+use busel_proto::message::{Answer, Ask};
 use busel_proto::signed::Signed;
 use busel_proto::time::UnixTime;
 use ed25519_dalek::SigningKey;
@@ -28,6 +27,7 @@ use tracing::debug;
 
 use crate::clock;
 use crate::node::Node;
+use crate::say;
 
 /// Cards of the DHT that wait to be judged.
 const QUEUE: usize = 64;
@@ -185,16 +185,11 @@ async fn try_new(node: &Node, exchange: &Exchange) {
 }
 
 async fn ask(node: &Node, exchange: &Exchange, peer: PeerId) -> Result<(), Failure> {
-    let mut stream = node.endpoint.open(&peer).await?;
+    let stream = node.endpoint.open(&peer).await?;
     if stream.is_near() {
         return Ok(());
     }
-    let ask = Ask::Nodes { card: exchange.card() };
-    stream.send.write_all(&ask.to_frame()).await.map_err(|_| Failure::CutOff)?;
-    let _ = stream.send.finish();
-    let body = frame::read(&mut stream.recv, MAX_FRAME).await;
-    let body = body.map_err(|e| Failure::Protocol(e.to_string()))?;
-    let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
+    let (answer, _) = say::on(stream, &Ask::Nodes { card: exchange.card() }).await?;
     let Answer::Nodes { cards } = answer else { return Ok(()) };
     lock(&exchange.cards).tried(&peer, true, clock::now());
     for card in cards.into_iter().take(MAX_TOLD) {

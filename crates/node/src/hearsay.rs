@@ -7,19 +7,18 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use busel_net::frame;
 use busel_proto::card::Card;
 use busel_proto::exchange::MAX_TOLD;
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
-use busel_proto::message::{Answer, Ask, MAX_FRAME};
+use busel_proto::message::{Answer, Ask};
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::clock;
 use crate::node::Node;
 use crate::route::voice::Way;
-use crate::serve;
+use crate::say::say;
 
 /// One answer is waited for this long.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -67,12 +66,7 @@ pub(crate) async fn round(node: &Node) {
 }
 
 async fn ask(node: &Node, guard: PeerId) -> Result<Vec<PeerId>, Failure> {
-    let mut stream = node.endpoint.open(&guard).await?;
-    serve::write(&mut stream, &Ask::Nodes { card: None }.to_frame()).await?;
-    let _ = stream.send.finish();
-    let body = frame::read(&mut stream.recv, MAX_FRAME).await;
-    let body = body.map_err(|e| Failure::Protocol(e.to_string()))?;
-    let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
+    let (answer, _) = say(node, guard, &Ask::Nodes { card: None }).await?;
     let Answer::Nodes { cards } = answer else { return Ok(Vec::new()) };
     let reach = &node.own.reach;
     let cards = cards.iter().take(MAX_TOLD);

@@ -48,6 +48,7 @@ pub mod request;
 pub mod resolve;
 mod route;
 mod save;
+mod say;
 pub mod serve;
 mod tunnel;
 mod upstreams;

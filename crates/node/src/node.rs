@@ -669,16 +669,16 @@ impl Inner {
         self.favour().share(exits, rand::random(), self.clock.tick())
     }
 
-    /// The node by which sealed requests go now, of those that may pass them on: one that does so well,
-    /// else any by lot.
-    pub(crate) fn hop(&self) -> Option<PeerId> {
+    /// The nodes by which sealed requests go now, of those that may pass them on: those that do so well
+    /// first, else any by lot.
+    pub(crate) fn hops_to_ask(&self) -> Vec<PeerId> {
         let now = self.clock.tick();
         let known = match &self.guarded {
             Some(_) => self.guards(),
             None => self.peers_to_ask(MAX_HOPS),
         };
         let willing = |peer: &PeerId| self.hops().standing(peer, now) == Standing::Good;
-        known.into_iter().find(willing)
+        known.into_iter().filter(willing).collect()
     }
 
     pub(crate) fn hops(&self) -> MutexGuard<'_, Favour<PeerId>> {

@@ -11,6 +11,7 @@ use busel_proto::failure::Failure;
 use busel_proto::giving::Kind;
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask};
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::config::Exposure;
@@ -86,12 +87,17 @@ async fn open(
 }
 
 async fn answer(node: &Node, from: &mut Stream, to: &mut Stream) -> Result<(), Failure> {
-    loop {
-        let read = timeout(PATIENCE, from.recv.read_chunk(PIECE)).await;
-        let Some(piece) = read.map_err(|_| Failure::Stalled)?.map_err(|_| Failure::CutOff)? else {
-            return Ok(());
-        };
-        node.giving.pay(Kind::Passed, piece.len()).await?;
-        serve::write(to, &piece).await?;
+    let other_end = from.other_end();
+    let mut piece = other_end.answers(next(from)).await?;
+    while let Some(bytes) = piece {
+        node.giving.pay(Kind::Passed, bytes.len()).await?;
+        serve::write(to, &bytes).await?;
+        piece = next(from).await?;
     }
+    Ok(())
+}
+
+async fn next(from: &mut Stream) -> Result<Option<Bytes>, Failure> {
+    let read = timeout(PATIENCE, from.recv.read_chunk(PIECE)).await;
+    read.map_err(|_| Failure::Stalled)?.map_err(|_| Failure::CutOff)
 }

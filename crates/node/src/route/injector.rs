@@ -10,7 +10,7 @@ use busel_net::frame::{self, FrameError};
 use busel_proto::cert::Standing;
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
-use busel_proto::message::{Answer, Ask, MAX_FRAME};
+use busel_proto::message::{Answer, Ask};
 use busel_proto::sealed::{
     ChunkCipher, InjectRequest, MAX_CHUNK, Part, Preview, ResponseKey, seal_request,
 };
@@ -26,9 +26,12 @@ use crate::clock;
 use crate::joined::Injector;
 use crate::node::Node;
 use crate::request::Authority;
+use crate::say::say;
 
 /// An injector's first word is waited for this long; it has to ask the origin.
 const ANSWER_LIMIT: Duration = Duration::from_secs(25);
+/// Hops by which a request is tried before it goes by our own connections.
+const FIRST_HOPS: usize = 2;
 /// Injectors asked for one page, one beside the other.
 const MAX_ASKED: usize = 4;
 
@@ -66,12 +69,16 @@ impl Path<'_> {
     }
 }
 
-/// Through a hop first; then, if none passes it on, by our own connections.
+/// Through hops first; then, if none passes it on, by our own connections; then through any hop.
 fn paths<'a>(node: &Node, injectors: &'a [Injector]) -> Vec<Path<'a>> {
+    let hops = node.hops_to_ask();
+    let through = |hops: &[PeerId]| -> Vec<_> {
+        let paths = hops.iter().zip(injectors.first().into_iter().cycle());
+        paths.map(|(hop, injector)| Path { hop: Some(*hop), injector }).collect()
+    };
+    let (first, others) = hops.split_at(hops.len().min(FIRST_HOPS));
     let own = injectors.iter().map(|injector| Path { hop: None, injector });
-    let hop = node.hop().zip(injectors.first());
-    let hop = hop.map(|(hop, injector)| Path { hop: Some(hop), injector });
-    hop.into_iter().chain(own).collect()
+    through(first).into_iter().chain(own).chain(through(others)).collect()
 }
 
 async fn ask(node: &Node, path: Path<'_>, want: &Want) -> Result<Started, Miss> {
@@ -229,18 +236,12 @@ impl Sealed {
         envelope: Vec<u8>,
         key: ResponseKey,
     ) -> Result<Self, Failure> {
-        let opened = node.endpoint.open(&path.first()).await;
-        let mut stream = opened?;
         let ask = match path.hop {
-            Some(_) => Ask::Pass { to: path.injector.peer, envelope }.to_frame(),
-            None => Ask::Inject { envelope }.to_frame(),
+            Some(_) => Ask::Pass { to: path.injector.peer, envelope },
+            None => Ask::Inject { envelope },
         };
-        let asked = stream.send.write_all(&ask).await;
-        asked.map_err(|_| stream.why(Failure::CutOff))?;
-        let _ = stream.send.finish();
-        let body = frame::read(&mut stream.recv, MAX_FRAME).await;
-        let body = body.map_err(|_| stream.why(Failure::CutOff))?;
-        match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
+        let (answer, mut stream) = say(node, path.first(), &ask).await?;
+        match answer {
             Answer::Open => {}
             Answer::Declined { failure } if path.hop.is_some() => {
                 node.hops().failed(&path.first(), node.clock.tick());

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use busel_net::frame;
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
-use busel_proto::message::{Answer, Ask, MAX_FRAME};
+use busel_proto::message::{Answer, Ask};
 use busel_proto::page::HostName;
 use futures_util::future::BoxFuture;
 
 use super::beside::first_good;
 use crate::node::Node;
 use crate::origin::{Io, StreamIo, Way};
+use crate::say::say;
 
 /// An exit's answer is waited for this long; it has to connect first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -35,14 +35,8 @@ pub(crate) async fn open(node: &Node, host: &HostName, port: u16) -> Result<Stre
 }
 
 async fn ask(node: &Node, exit: PeerId, host: &HostName, port: u16) -> Result<StreamIo, Failure> {
-    let opened = node.endpoint.open(&exit).await;
-    let mut stream = opened?;
-    let ask = Ask::Tunnel { host: host.clone(), port };
-    let asked = stream.send.write_all(&ask.to_frame()).await;
-    asked.map_err(|_| stream.why(Failure::CutOff))?;
-    let body = frame::read(&mut stream.recv, MAX_FRAME).await;
-    let body = body.map_err(|_| stream.why(Failure::CutOff))?;
-    match Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))? {
+    let (answer, stream) = say(node, exit, &Ask::Tunnel { host: host.clone(), port }).await?;
+    match answer {
         Answer::Open => Ok(StreamIo(stream)),
         Answer::Declined { failure } => Err(Failure::declined(&failure)),
         Answer::Found { .. } | Answer::Nothing | Answer::Nodes { .. } | Answer::Offers { .. } => {

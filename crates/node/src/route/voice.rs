@@ -19,6 +19,7 @@ use tokio_util::io::StreamReader;
 
 use crate::node::Node;
 use crate::origin::StreamIo;
+use crate::say::say;
 
 /// A guard says within this time whether it passes a question on; it may have to connect first.
 const PASS_LIMIT: Duration = Duration::from_secs(6);
@@ -59,20 +60,8 @@ pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, V
 
 async fn plain(node: &Node, peer: PeerId, ask: &Ask) -> Result<(Answer, Voice), Failure> {
     let _asking = node.asking(peer);
-    let (answer, stream) = first_word(node, peer, ask).await?;
+    let (answer, stream) = say(node, peer, ask).await?;
     Ok((answer, Box::new(StreamIo(stream))))
-}
-
-async fn first_word(node: &Node, peer: PeerId, ask: &Ask) -> Result<(Answer, Stream), Failure> {
-    let opened = node.endpoint.open(&peer).await;
-    let mut stream = opened?;
-    let asked = stream.send.write_all(&ask.to_frame()).await;
-    asked.map_err(|_| stream.why(Failure::CutOff))?;
-    let _ = stream.send.finish();
-    let body = frame::read(&mut stream.recv, MAX_FRAME).await;
-    let body = body.map_err(|e| stream.why(broken(e)))?;
-    let answer = Answer::from_frame(&body).map_err(|e| Failure::Protocol(e.to_string()))?;
-    Ok((answer, stream))
 }
 
 /// Why nothing came through a guard.
@@ -100,7 +89,7 @@ async fn through(
         .map_err(|error| Failure::Protocol(error.to_string()))?;
     let forward = Ask::Forward { to, envelope };
     let since = node.clock.tick();
-    let said = timeout(PASS_LIMIT, first_word(node, guard, &forward)).await;
+    let said = timeout(PASS_LIMIT, say(node, guard, &forward)).await;
     let (answer, mut stream) = match said.unwrap_or(Err(Failure::Silent)) {
         Ok(said) => said,
         Err(failure) => {
