@@ -6,6 +6,7 @@
 //! ways, for all exchanges.
 
 mod life;
+mod lines;
 mod renew;
 
 pub use life::OtherEnd;
@@ -21,8 +22,8 @@ use busel_proto::message::ALPN;
 use futures_util::future::BoxFuture;
 use iroh::dns::{DnsError, DnsResolver, Resolver};
 use iroh::endpoint::{
-    ConnectionError, NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream,
-    SendStream, presets,
+    ConnectError, ConnectionError, NetReportConfig, PortmapperConfig, QuicTransportConfig,
+    RecvStream, SendStream, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, TransportAddr, Watcher};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use self::lines::{AT_FIRST, Heard, Lines, close, close_silent};
 use crate::finder::Finder;
 use crate::finder::lan::Lan;
 use crate::near::Near;
@@ -314,6 +316,7 @@ struct Inner {
     contacts: Mutex<BTreeMap<PeerId, (Contact, bool)>>,
     /// The lock of a peer is held while it is being connected to, so that it is once.
     peers: Mutex<HashMap<PeerId, Slot>>,
+    lines: Mutex<Lines>,
     failures: Mutex<HashMap<PeerId, (u32, Instant)>>,
     /// Who must not learn this device's address.
     behind_relays: Mutex<BTreeSet<PeerId>>,
@@ -343,6 +346,7 @@ impl Endpoint {
             near: OnceLock::new(),
             contacts: Mutex::default(),
             peers: Mutex::default(),
+            lines: Mutex::default(),
             failures: Mutex::default(),
             behind_relays: Mutex::default(),
             queue,
@@ -538,6 +542,13 @@ impl Endpoint {
                 return Ok(stream);
             }
             held = slot.lock().await;
+            // Somebody else may have connected meanwhile.
+            if let Some(connection) = held.as_ref().filter(|c| c.is_open()) {
+                return connection.clone().open().await;
+            }
+        }
+        if let Some(silent) = held.take().filter(|c| c.idle_since().is_some()) {
+            close(&silent.inner).await;
         }
         let connection = self.connect(peer).await?;
         *held = Some(connection.clone());
@@ -573,20 +584,28 @@ impl Endpoint {
         }
         let (endpoint, addr) = self.0.way(peer, contact.as_ref()).ok_or(OpenError::NoWay)?;
         let elsewhere = addr.addrs.iter().any(|addr| !addr.is_relay());
-        let connecting = endpoint.connect(addr.clone(), ALPN);
-        let result = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
+        let others = lock(&self.0.lines).with(peer);
+        let reached = tokio::time::timeout(CONNECT_LIMIT, reach(&endpoint, &addr, &others)).await;
+        let result = match reached {
             Ok(Ok(inner)) => {
                 let near = contact.is_none();
                 Ok(Connection::new(inner, &endpoint, true, near, &self.0.wires))
             }
             Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
-            Err(_) => Err(OpenError::Unreachable("no answer in time".into())),
+            Err(_) => {
+                close_silent(&others, true).await;
+                Err(OpenError::Unreachable("no answer in time".into()))
+            }
         };
         if let Some(contact) = contact {
             self.0.finders.iter().for_each(|finder| finder.tried(&contact, result.is_ok()));
         }
         self.0.note(*peer, result.is_ok());
+        if let Err(error) = &result {
+            debug!(?peer, %error, "no connection");
+        }
         if let Ok(connection) = &result {
+            lock(&self.0.lines).add(connection);
             // Served like one that was made to us. A node that takes no connections serves nobody.
             let _ = self.0.queue.try_send(connection.clone());
             if elsewhere && connection.wire() == RELAY {
@@ -632,9 +651,7 @@ impl Inner {
         if connection.idle_since().is_none() {
             return false;
         }
-        connection.inner.close(0u8.into(), b"");
-        connection.inner.closed().await;
-        tokio::time::sleep(FORGET).await;
+        close(&connection.inner).await;
         true
     }
 
@@ -733,10 +750,28 @@ impl Inner {
                 lock(&this.handshakes).end(number);
                 if let Some(inner) = shaken {
                     let connection = Connection::new(inner, &endpoint, false, near, &this.wires);
+                    lock(&this.lines).add(&connection);
                     this.hand_over(connection).await;
                 }
             });
         }
+    }
+}
+
+/// Connects beside `others`; if that takes long, without those on which nothing comes any more.
+async fn reach(
+    endpoint: &iroh::Endpoint,
+    addr: &EndpointAddr,
+    others: &[Heard],
+) -> Result<iroh::endpoint::Connection, ConnectError> {
+    let mut connecting = std::pin::pin!(endpoint.connect(addr.clone(), ALPN));
+    tokio::select! {
+        reached = &mut connecting => return reached,
+        () = tokio::time::sleep(AT_FIRST) => {}
+    }
+    match close_silent(others, false).await {
+        true => endpoint.connect(addr.clone(), ALPN).await,
+        false => connecting.await,
     }
 }
 

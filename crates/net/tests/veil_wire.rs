@@ -190,48 +190,105 @@ async fn carried_by(node: &Endpoint, wire: &str) {
     }
 }
 
+/// A reader and a node that listens behind the veil, with a relay, and the line between them.
+struct Both {
+    relay: RelayServer,
+    line: Line,
+    a: Endpoint,
+    b: Endpoint,
+}
+
+impl Both {
+    /// The line is cut at first.
+    async fn start() -> Self {
+        let relay = relay().await;
+        let ticket = relay.ticket().clone();
+        let listen = Listen { addr: "127.0.0.1:0".parse().unwrap(), secret: SECRET };
+        let (b, veil) = both(2, &ticket, Some(listen)).await;
+        let line = Line::to(veil.listens().unwrap()).await;
+        line.cut(true);
+        let (a, _) = both(1, &ticket, None).await;
+        a.learn(Contact { relay: Some(ticket), ..contact(&b, line.addr) }).await;
+        tokio::spawn(echo_all(b.clone()));
+        Self { relay, line, a, b }
+    }
+
+    async fn close(self) {
+        self.a.close().await;
+        self.b.close().await;
+        self.relay.stop().await;
+    }
+}
+
+/// Echoes all frames of each stream of each connection.
+async fn echo_all(node: Endpoint) {
+    while let Some(connection) = node.accept().await {
+        tokio::spawn(async move {
+            while let Some(mut stream) = connection.accept().await {
+                tokio::spawn(async move {
+                    while let Ok(body) = frame::read(&mut stream.recv, 1 << 20).await {
+                        stream.send.write_all(&message::frame(&body)).await.unwrap();
+                    }
+                });
+            }
+        });
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_stream_goes_from_the_relay_to_the_veil_and_back_when_udp_is_cut() {
-    let relay = relay().await;
-    let ticket = relay.ticket().clone();
-    let listen = Listen { addr: "127.0.0.1:0".parse().unwrap(), secret: SECRET };
-    let (b, veil) = both(2, &ticket, Some(listen)).await;
-    let line = Line::to(veil.listens().unwrap()).await;
-    line.cut(true);
-    let (a, _) = both(1, &ticket, None).await;
-    a.learn(Contact { relay: Some(ticket.clone()), ..contact(&b, line.addr) }).await;
-    let server = b.clone();
-    tokio::spawn(async move {
-        while let Some(connection) = server.accept().await {
-            tokio::spawn(async move {
-                while let Some(mut stream) = connection.accept().await {
-                    tokio::spawn(async move {
-                        while let Ok(body) = frame::read(&mut stream.recv, 1 << 20).await {
-                            stream.send.write_all(&message::frame(&body)).await.unwrap();
-                        }
-                    });
-                }
-            });
-        }
-    });
+    let both = Both::start().await;
+    let Both { line, a, b, .. } = &both;
     let mut stream = a.open(&b.id()).await.unwrap();
     let mut say = async |text: &[u8]| {
         stream.send.write_all(&message::frame(text)).await.unwrap();
         assert_eq!(frame::read(&mut stream.recv, 1 << 20).await.unwrap(), text);
     };
     say(b"by relay").await;
-    carried_by(&a, "relay").await;
+    carried_by(a, "relay").await;
     line.cut(false);
-    carried_by(&a, "veil").await;
+    carried_by(a, "veil").await;
     let before = line.there().len();
     say(&[8; 200_000]).await;
     assert!(line.there().len() > before + 50, "the stream's bytes go behind the veil");
     line.cut(true);
     say(&[9; 200_000]).await;
+    carried_by(a, "relay").await;
+    both.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_relay_dies_the_veil_is_found_though_connections_hang_on_the_relay() {
+    let Both { relay, line, a, b } = Both::start().await;
+    let by_relay = Some(relay.ticket().clone());
+    b.learn(Contact { peer: a.id(), relay: by_relay, addrs: vec![], veil: None }).await;
+    tokio::spawn(echo_all(a.clone()));
+    assert_eq!(ask(&b, &a, b"hello").await, b"hello");
+    line.cut(false);
+    assert_eq!(ask(&a, &b, b"hello").await, b"hello");
+    carried_by(&a, "veil").await;
+    line.cut(true);
+    assert_eq!(ask(&a, &b, b"hello").await, b"hello");
     carried_by(&a, "relay").await;
+    relay.stop().await;
+    line.cut(false);
+    let mut asked = 0;
+    let hello = message::frame(b"hello");
+    loop {
+        asked += 1;
+        let answer = match a.open(&b.id()).await {
+            Ok(mut stream) => stream.ask(&hello, true, 100).await.ok(),
+            Err(_) => None,
+        };
+        if answer.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(asked <= 3, "{asked}");
+    carried_by(&a, "veil").await;
     a.close().await;
     b.close().await;
-    relay.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,7 +36,7 @@ impl OtherEnd {
             answer = answer => answer,
             () = self.0.doubted.cancelled() => Err(Failure::Silent),
             () = self.falls_silent() => {
-                debug!("nothing comes on a connection any more");
+                debug!(peer = ?self.0.peer(), "nothing comes on a connection any more");
                 self.0.doubted.cancel();
                 Err(Failure::Silent)
             }

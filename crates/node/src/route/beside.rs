@@ -7,6 +7,7 @@ use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
 use busel_proto::stagger::{Output, Stagger};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tracing::debug;
 
 use crate::node::Node;
 
@@ -71,6 +72,7 @@ pub(crate) async fn first_good<T, F: Future<Output = Result<T, Miss>>>(
                     return Ok(good);
                 }
                 Err(miss) => {
+                    debug!(peer = ?peers[at], failure = %miss.failure, "a node that was asked failed");
                     if miss.is_its_fault() {
                         node.failed(&peers[at]);
                     }
