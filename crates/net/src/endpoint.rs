@@ -5,6 +5,7 @@
 //! so that it contacts nobody whom it was not given. One connection per peer is kept and used both
 //! ways, for all exchanges.
 
+mod handshakes;
 mod life;
 mod lines;
 mod renew;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use self::handshakes::{Handshakes, shake_hands};
 use self::lines::{AT_FIRST, Heard, Lines, close, close_silent};
 use crate::finder::Finder;
 use crate::finder::lan::Lan;
@@ -52,9 +54,6 @@ const MAX_STREAMS: u32 = 256;
 const ACCEPT_QUEUE: usize = 64;
 /// Contacts that a running finder found and that wait to be noted.
 const FOUND_QUEUE: usize = 64;
-/// Handshakes of others under way at once. For one beyond, the oldest is given up: who means it is
-/// done in some round trips, so that only very many a second get in its way.
-const MAX_HANDSHAKES: usize = 1024;
 /// A path on which nothing came for so long is given up; iroh asks for a sign of life each five
 /// seconds. A block that comes in the middle is noticed after this.
 const PATH_SILENT: Duration = Duration::from_secs(7);
@@ -351,7 +350,7 @@ impl Endpoint {
             behind_relays: Mutex::default(),
             queue,
             incoming: AsyncMutex::new(incoming),
-            handshakes: Mutex::new(Handshakes::new(MAX_HANDSHAKES)),
+            handshakes: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -807,45 +806,6 @@ pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
         .net_report_config(report)
 }
 
-async fn shake_hands(incoming: iroh::endpoint::Incoming) -> Option<iroh::endpoint::Connection> {
-    match tokio::time::timeout(CONNECT_LIMIT, incoming).await {
-        Ok(Ok(connection)) => return Some(connection),
-        Ok(Err(error)) => debug!(%error, "a handshake failed"),
-        Err(_) => debug!("a handshake took too long"),
-    }
-    None
-}
-
-/// Handshakes under way, in the order in which they began.
-#[derive(Debug)]
-struct Handshakes {
-    most: usize,
-    begun: u64,
-    under_way: BTreeMap<u64, CancellationToken>,
-}
-
-impl Handshakes {
-    fn new(most: usize) -> Self {
-        Self { most, begun: 0, under_way: BTreeMap::new() }
-    }
-
-    /// Notes one that `stop` gives up; if that is one too many, the oldest is given up.
-    fn begin(&mut self, stop: CancellationToken) -> u64 {
-        self.begun += 1;
-        self.under_way.insert(self.begun, stop);
-        if self.under_way.len() > self.most
-            && let Some((_, oldest)) = self.under_way.pop_first()
-        {
-            oldest.cancel();
-        }
-        self.begun
-    }
-
-    fn end(&mut self, number: u64) {
-        self.under_way.remove(&number);
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -881,24 +841,4 @@ fn refuse<T: Send + 'static>() -> Lookup<T> {
         let nothing: iroh::dns::BoxIter<T> = Box::new(std::iter::empty());
         Ok(nothing)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn for_a_handshake_too_many_the_oldest_is_given_up() {
-        let mut handshakes = Handshakes::new(2);
-        let stops: Vec<_> = (0..4).map(|_| CancellationToken::new()).collect();
-        let first = handshakes.begin(stops[0].clone());
-        handshakes.begin(stops[1].clone());
-        handshakes.end(first);
-        handshakes.begin(stops[2].clone());
-        assert!(stops.iter().all(|stop| !stop.is_cancelled()), "there was a place");
-        handshakes.begin(stops[3].clone());
-        let given_up: Vec<_> = stops.iter().map(CancellationToken::is_cancelled).collect();
-        assert_eq!(given_up, [false, true, false, false]);
-        assert_eq!(handshakes.under_way.len(), 2);
-    }
 }
