@@ -21,6 +21,8 @@ use crate::joined::Joined;
 
 /// Its name in the store.
 const GUARDS: &str = "guards";
+/// Of the new ones of an invite, so many help at once if no guard answers.
+const MAX_WELCOME: usize = 2;
 /// Nodes that were named otherwise than by an invite.
 const MAX_NAMED: usize = 64;
 
@@ -47,34 +49,27 @@ impl Guarded {
     ) -> Result<Self, ReadError> {
         let kept = store.setting(GUARDS)?;
         let guards = kept.and_then(|bytes| Guards::from_bytes(&bytes).ok()).unwrap_or_default();
-        let this = Self {
+        Ok(Self {
             guards: Arc::new(Mutex::new(guards)),
             writing: Arc::default(),
-            invited: Mutex::default(),
+            invited: Mutex::new(invited_by(joined)),
             named: Mutex::default(),
             store,
             tasks,
-        };
-        this.invited(joined);
-        Ok(this)
+        })
     }
 
     /// Looks anew at what was joined.
     pub(crate) fn invited(&self, joined: &Joined) {
-        let (firm, weak) = (joined.invites_that_are(true), joined.invites_that_are(false));
-        // An injector learns what is asked for, so it must not be who learns by whom.
-        let injects = |peer: &PeerId| {
-            let mut tickets = firm.iter().chain(&weak).flat_map(|invite| &invite.injectors);
-            tickets.any(|ticket| ticket.peer == *peer)
-        };
-        let of = |invites: &[Invite], confirmed| -> Vec<Candidate> {
-            let contacts = invites.iter().flat_map(contacts);
-            let others = contacts.filter(|contact| !injects(&contact.peer));
-            others.map(|contact| candidate(&contact, confirmed)).collect()
-        };
-        let mut candidates = of(&firm, true);
-        candidates.extend(of(&weak, false));
-        *lock(&self.invited) = candidates;
+        let mut new = invited_by(joined);
+        let before = std::mem::replace(&mut *lock(&self.invited), new.clone());
+        new.retain(|new| before.iter().all(|known| known.peer != new.peer));
+        new.iter().take(MAX_WELCOME).for_each(|new| self.welcome(new));
+    }
+
+    fn welcome(&self, candidate: &Candidate) {
+        lock(&self.guards).welcome(candidate, clock::now());
+        self.keep();
     }
 
     /// A person named a node otherwise than by an invite.
@@ -82,6 +77,7 @@ impl Guarded {
         let mut named = lock(&self.named);
         if named.len() < MAX_NAMED && named.iter().all(|known| known.peer != contact.peer) {
             named.push(candidate(contact, true));
+            self.welcome(&candidate(contact, true));
         }
     }
 
@@ -155,6 +151,24 @@ impl Drop for Asking<'_> {
             lock(&guarded.guards).ends(peer);
         }
     }
+}
+
+/// Who may become a guard by what was joined.
+fn invited_by(joined: &Joined) -> Vec<Candidate> {
+    let (firm, weak) = (joined.invites_that_are(true), joined.invites_that_are(false));
+    // An injector learns what is asked for, so it must not be who learns by whom.
+    let injects = |peer: &PeerId| {
+        let mut tickets = firm.iter().chain(&weak).flat_map(|invite| &invite.injectors);
+        tickets.any(|ticket| ticket.peer == *peer)
+    };
+    let of = |invites: &[Invite], confirmed| -> Vec<Candidate> {
+        let contacts = invites.iter().flat_map(contacts);
+        let others = contacts.filter(|contact| !injects(&contact.peer));
+        others.map(|contact| candidate(&contact, confirmed)).collect()
+    };
+    let mut candidates = of(&firm, true);
+    candidates.extend(of(&weak, false));
+    candidates
 }
 
 fn candidate(contact: &Contact, confirmed: bool) -> Candidate {

@@ -159,17 +159,36 @@ impl Guards {
         let mut dice = ChaCha8Rng::from_seed(seed);
         while self.kept.held.len() < wanted {
             let Some(drawn) = self.draw(candidates, &mut dice) else { return };
-            self.kept.held.push(Guard {
-                peer: drawn.peer,
-                group: drawn.group,
-                since: now,
-                worked_at: None,
-                failing_since: None,
-                failures: 0,
-                lies: 0,
-            });
-            self.changed = true;
+            self.take(&drawn, now);
         }
+    }
+
+    /// A person named a node just now. If no guard answers it is a spare at once: it may have been given
+    /// for just that.
+    pub fn welcome(&mut self, candidate: &Candidate, now: UnixTime) {
+        let held = &mut self.kept.held;
+        let lied = self.kept.barred.iter().any(|b| b.peer == candidate.peer && b.lied);
+        let is_needed = held.len() >= GUARDS && held.iter().all(|guard| guard.failures > 0);
+        if !is_needed || lied || held.iter().any(|guard| guard.peer == candidate.peer) {
+            return;
+        }
+        if held.len() >= MAX {
+            held.remove(GUARDS);
+        }
+        self.take(candidate, now);
+    }
+
+    fn take(&mut self, candidate: &Candidate, now: UnixTime) {
+        self.kept.held.push(Guard {
+            peer: candidate.peer,
+            group: candidate.group,
+            since: now,
+            worked_at: None,
+            failing_since: None,
+            failures: 0,
+            lies: 0,
+        });
+        self.changed = true;
     }
 
     /// Those that are dead, or lied too often, go; and the spares, once a guard works.
@@ -397,6 +416,26 @@ mod tests {
         guards.worked(&PeerId([before[1]; 32]), PRIOR, NOW);
         guards.fill(&many(), [5; 32], NOW);
         assert_eq!(held(&guards), before);
+    }
+
+    #[test]
+    fn whom_a_person_names_while_no_guard_answers_helps_at_once() {
+        let mut guards = Guards::default();
+        guards.fill(&many()[..3], [1; 32], NOW);
+        guards.failed(&PeerId([0; 32]), NOW);
+        guards.welcome(&candidate(100, 9), NOW);
+        assert_eq!(held(&guards).len(), GUARDS, "two may answer");
+        guards.failed(&PeerId([1; 32]), NOW);
+        guards.failed(&PeerId([2; 32]), NOW);
+        for n in 100..110 {
+            guards.welcome(&candidate(n, n), NOW);
+            assert_eq!(held(&guards).last(), Some(&n));
+            assert!(held(&guards).len() <= MAX);
+            guards.failed(&PeerId([n; 32]), NOW);
+        }
+        guards.worked(&PeerId([0; 32]), PRIOR, NOW);
+        guards.fill(&many(), [1; 32], NOW);
+        assert_eq!(held(&guards), [0, 1, 2], "spares go once a guard is back");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a root takes back by hand, and what it vouches for: heeded, remembered, and never weakened.
 
 use busel_net::wire::Contact;
+use busel_node::config::Exposure;
 use busel_node::joined::{HeedError, Word};
 use busel_node::{Config, Node, clock};
 use busel_proto::cbor;
@@ -15,7 +16,8 @@ use crate::support::world::{again, connected, store_of};
 use crate::support::{Copy, Peer, World, body, get};
 
 async fn joined(world: &World) -> (Config, Node) {
-    let config = world.reader_config();
+    // It asks whom it is told of, however many of those are gone.
+    let config = Config { exposure: Exposure::Open, ..world.reader_config() };
     let node = Node::start(config.clone()).await.unwrap();
     node.join(&world.invite_without_injector(), true).await.unwrap();
     (config, node)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use busel_net::endpoint::Stream;
 use busel_net::frame::{self, FrameError};
 use busel_proto::failure::Failure;
+use busel_proto::favour::Standing;
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_proto::question::{MAX_CHUNK, seal_question};
@@ -17,6 +18,7 @@ use tokio::io::AsyncRead;
 use tokio::time::timeout;
 use tokio_util::io::StreamReader;
 
+use super::beside::{Miss, first_good};
 use crate::node::Node;
 use crate::origin::StreamIo;
 use crate::say::say;
@@ -45,17 +47,29 @@ impl Way {
     }
 }
 
-/// Asks, and returns the answer and what follows it.
+/// Asks, and returns the answer and what follows it. Guards that are silent are not waited for: the next
+/// one is asked beside them; and who failed a moment ago is asked only if there is no other way.
 pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, Voice), Failure> {
-    let mut why = Failure::NobodyKnown;
-    for guard in &way.by {
-        match through(node, *guard, way.peer, ask).await {
-            Ok(heard) => return Ok(heard),
-            Err(Passing::Refused(failure)) => why = failure,
-            Err(Passing::Lost(failure)) => return Err(failure),
-        }
+    let mut guards = way.by.clone();
+    if way.may_meet {
+        let (favour, now) = (node.favour(), node.clock.tick());
+        guards.retain(|guard| favour.standing(guard, now) == Standing::Good);
     }
-    if way.may_meet { plain(node, way.peer, ask).await } else { Err(why) }
+    let heard = first_good(node, &guards, |at| {
+        let passed = through(node, guards[at], way.peer, ask);
+        async move {
+            match passed.await {
+                Err(Passing::Refused(miss)) => Err(miss),
+                Err(Passing::Lost(failure)) => Ok(Err(failure)),
+                Ok(heard) => Ok(Ok(heard)),
+            }
+        }
+    });
+    match heard.await {
+        Ok(heard) => heard,
+        Err(_) if way.may_meet => plain(node, way.peer, ask).await,
+        Err(why) => Err(why),
+    }
 }
 
 async fn plain(node: &Node, peer: PeerId, ask: &Ask) -> Result<(Answer, Voice), Failure> {
@@ -67,7 +81,7 @@ async fn plain(node: &Node, peer: PeerId, ask: &Ask) -> Result<(Answer, Voice), 
 /// Why nothing came through a guard.
 enum Passing {
     /// It does not pass it on.
-    Refused(Failure),
+    Refused(Miss),
     /// Anything else.
     Lost(Failure),
 }
@@ -88,21 +102,18 @@ async fn through(
     let (envelope, key) = seal_question(ask, &to, rand::random())
         .map_err(|error| Failure::Protocol(error.to_string()))?;
     let forward = Ask::Forward { to, envelope };
-    let since = node.clock.tick();
     let said = timeout(PASS_LIMIT, say(node, guard, &forward)).await;
     let (answer, mut stream) = match said.unwrap_or(Err(Failure::Silent)) {
         Ok(said) => said,
-        Err(failure) => {
-            node.failed(&guard);
-            return Err(Passing::Refused(failure));
-        }
+        Err(failure) => return Err(Passing::Refused(failure.into())),
     };
-    node.worked(&guard, node.clock.tick() - since);
     let unexpected = || Failure::Protocol("an unexpected answer".into());
     match answer {
         Answer::Open => {}
-        Answer::Declined { failure } => return Err(Passing::Refused(Failure::declined(&failure))),
-        _ => return Err(Passing::Refused(unexpected())),
+        Answer::Declined { failure } => {
+            return Err(Passing::Refused(Miss::said(Failure::declined(&failure))));
+        }
+        _ => return Err(Passing::Refused(unexpected().into())),
     }
     // From here on the other node speaks: whatever it says, it is not asked in the clear.
     let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(broken)?;
