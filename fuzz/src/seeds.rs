@@ -142,6 +142,8 @@ fn asks() -> Vec<Vec<u8>> {
         Ask::Assign,
         Ask::Forward { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
         Ask::Question { envelope: vec![1, 2, 3] },
+        Ask::Seen,
+        Ask::Punch { from: "192.0.2.1:7000".into() },
     ]
     .iter()
     .map(cbor::to_vec)

@@ -18,6 +18,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("microsocks", "/usr/bin/microsocks"),
     ("shadowsocks-libev", "/usr/bin/ss-local"),
     ("nftables", "/usr/sbin/nft"),
+    ("miniupnpd-nftables", "/usr/sbin/miniupnpd"),
     ("iproute2", "/bin/ip"),
     ("util-linux", "/usr/bin/unshare"),
     ("util-linux", "/usr/bin/setpriv"),

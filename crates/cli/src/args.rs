@@ -146,6 +146,10 @@ pub(crate) struct NodeFlags {
     /// Where others reach that address, for invites [default: the address itself]
     #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
     pub(crate) veil_public: Vec<SocketAddr>,
+    /// Whether to ask the router for a way in (PCP, NAT-PMP, UPnP), if others can't reach this node
+    /// otherwise [default: an open node does, unless it is absent in its LAN]
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) port_map: Option<bool>,
     /// Reach no node by a relay
     #[arg(long)]
     pub(crate) no_relay: bool,

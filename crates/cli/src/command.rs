@@ -106,6 +106,7 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     config.plain_wire = flags.plain_wire.or(config.plain_wire);
     config.lan = flags.lan.map(Into::into).or(config.lan);
     config.lan_dial = flags.lan_dial.or(config.lan_dial);
+    config.port_map = flags.port_map.or(config.port_map);
     config.relay &= !flags.no_relay;
     config.veil &= !flags.no_veil;
     config.veil_addr = flags.veil_addr.or(config.veil_addr);

@@ -8,6 +8,7 @@
 mod handshakes;
 mod life;
 mod lines;
+mod punch;
 mod renew;
 
 pub use life::OtherEnd;
@@ -514,19 +515,24 @@ impl Endpoint {
 
     /// The peers it is connected to now.
     pub fn connected(&self) -> Vec<PeerId> {
-        let open = |slot: &Slot| {
-            slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(Connection::is_open))
-        };
-        lock(&self.0.peers).iter().filter(|(_, s)| open(s)).map(|(peer, _)| *peer).collect()
+        self.held().into_iter().map(|(peer, _)| peer).collect()
     }
 
-    /// The wires that carry connections now.
-    pub fn wires_in_use(&self) -> BTreeSet<&'static str> {
-        let wire = |slot: &Slot| {
-            let held = slot.try_lock().ok()?;
-            held.as_ref().filter(|connection| connection.is_open()).map(Connection::wire)
-        };
-        lock(&self.0.peers).values().filter_map(wire).collect()
+    /// The wires that carry connections now, and how many each does.
+    pub fn wires_in_use(&self) -> BTreeMap<&'static str, usize> {
+        let mut used = BTreeMap::new();
+        self.held().iter().for_each(|(_, held)| *used.entry(held.wire()).or_default() += 1);
+        used
+    }
+
+    /// The connections that are open and not being made just now.
+    fn held(&self) -> Vec<(PeerId, Connection)> {
+        let peers = lock(&self.0.peers);
+        let held = peers.iter().filter_map(|(peer, slot)| {
+            let held = slot.try_lock().ok()?.clone()?;
+            held.is_open().then_some((*peer, held))
+        });
+        held.collect()
     }
 
     /// Opens a stream to `peer` on the connection there is, or on a new one.

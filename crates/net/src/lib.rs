@@ -22,6 +22,7 @@ pub mod frame;
 mod link;
 mod near;
 mod path;
+pub mod port_map;
 pub mod relay;
 pub mod shake;
 mod tls;

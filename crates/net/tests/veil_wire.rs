@@ -153,7 +153,7 @@ async fn nodes_talk_over_ipv4_and_ipv6() {
         assert_eq!(ask(&a, &b, b"hello").await, b"hello");
         let big = vec![5; 6_000_000];
         assert_eq!(ask(&a, &b, &big).await, big);
-        assert_eq!(Vec::from_iter(a.wires_in_use()), ["veil"]);
+        assert_eq!(Vec::from_iter(a.wires_in_use().into_keys()), ["veil"]);
         a.close().await;
         b.close().await;
     }
@@ -185,7 +185,7 @@ async fn both(seed: u8, relay: &RelayTicket, listen: Option<Listen>) -> (Endpoin
 
 /// Waits until `node` is connected by this wire, and none else.
 async fn carried_by(node: &Endpoint, wire: &str) {
-    while Vec::from_iter(node.wires_in_use()) != [wire] {
+    while Vec::from_iter(node.wires_in_use().into_keys()) != [wire] {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

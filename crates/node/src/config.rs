@@ -79,6 +79,9 @@ pub struct Config {
     pub veil_addr: Option<SocketAddr>,
     /// Where others reach that: what invites say; the listening address if not given.
     pub veil_public: Vec<SocketAddr>,
+    /// Whether an open node asks its router for a way in (PCP, NAT-PMP, UPnP), if others can't reach it
+    /// otherwise; if not given, it does so unless it is absent in its LAN.
+    pub port_map: Option<bool>,
     /// Whether an open node looks for others in BitTorrent's public DHT, where anyone sees that.
     pub dht: bool,
     /// Where those who found this node in the DHT ask it for its card (UDP): announced there, together
@@ -308,6 +311,7 @@ impl Default for Config {
             veil: true,
             veil_addr: None,
             veil_public: Vec::new(),
+            port_map: None,
             exit: Exit::Off,
             give_quota: GiveQuota::Bytes(10 << 30),
             give_rate: None,
@@ -422,6 +426,12 @@ impl Config {
         Ok(())
     }
 
+    /// Whether it asks its router for a way in, if that is needed.
+    pub(crate) fn maps_port(&self) -> bool {
+        let shows = self.lan != Some(Lan::Off);
+        self.exposure == Exposure::Open && self.port_map.unwrap_or(shows)
+    }
+
     fn check_veil(&self) -> Result<(), ConfigError> {
         let wrong = |key, why: &str| Err(ConfigError::Value { key, why: why.into() });
         let Some(listen) = self.veil_addr else {
@@ -436,8 +446,9 @@ impl Config {
         if self.upstream.is_some() && self.upstream_use == UpstreamUse::Instead {
             return wrong("veil-addr", "with an upstream proxy nothing may go around it");
         }
-        if listen.ip().is_unspecified() && self.veil_public.is_empty() {
-            return wrong("veil-public", "say under which IP:PORT others reach veil-addr");
+        if listen.ip().is_unspecified() && self.veil_public.is_empty() && !self.maps_port() {
+            let why = "say under which IP:PORT others reach veil-addr, or have the router asked";
+            return wrong("veil-public", why);
         }
         if self.veil_public.iter().any(|addr| addr.ip().is_unspecified() || addr.port() == 0) {
             return wrong("veil-public", "that is no address that others could reach");
@@ -644,7 +655,9 @@ mod tests {
         assert!(sound.check().is_ok());
         let quiet = Config { exposure: Exposure::Quiet, ..sound.clone() };
         let around = Config { upstream: Some("127.0.0.1:9050".parse().unwrap()), ..sound.clone() };
-        let nowhere = Config { veil_addr: at("0.0.0.0:9"), ..open.clone() };
+        let mapped = Config { veil_addr: at("0.0.0.0:9"), ..open.clone() };
+        assert!(mapped.check().is_ok(), "its router may let others in");
+        let nowhere = Config { port_map: Some(false), ..mapped };
         let odd = Config { veil_public: vec!["0.0.0.0:9".parse().unwrap()], ..sound };
         let lone = Config { veil_public: vec!["192.0.2.1:9".parse().unwrap()], ..open };
         for config in [quiet, around, nowhere, odd, lone] {

@@ -6,6 +6,7 @@ pub mod client;
 mod invitation;
 pub mod server;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -89,8 +90,10 @@ pub struct Status {
     pub http: Option<SocketAddr>,
     /// Its wires.
     pub wires: Vec<String>,
-    /// Those of them that carry connections now.
-    pub wires_in_use: Vec<String>,
+    /// Those of them that carry connections now, and how many each does.
+    pub wires_in_use: BTreeMap<String, usize>,
+    /// Where others reach it by the veil.
+    pub veil_addrs: Vec<String>,
     /// Whether a relay is connected.
     pub relay_connected: bool,
     /// The relays that it knows.
@@ -289,7 +292,11 @@ impl Control for Node {
                 injector: self.is_injector(),
                 http: self.http_addr(),
                 wires: self.wires().iter().map(ToString::to_string).collect(),
-                wires_in_use: self.endpoint().wires_in_use().into_iter().map(Into::into).collect(),
+                wires_in_use: {
+                    let used = self.endpoint().wires_in_use().into_iter();
+                    used.map(|(wire, count)| (wire.to_owned(), count)).collect()
+                },
+                veil_addrs: self.veil_ticket().map(|ticket| ticket.addrs).unwrap_or_default(),
                 relay_connected: self.endpoint().home_relay().is_some(),
                 relays: relays(self),
                 upstreams: self.upstreams.as_ref().map(|search| {

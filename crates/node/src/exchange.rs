@@ -6,7 +6,7 @@
 //! that it speaks to. In the LAN nothing is exchanged, since a card says who a neighbour is elsewhere.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use busel_net::endpoint::Stream;
@@ -16,7 +16,6 @@ use busel_proto::card::Card;
 use busel_proto::exchange::{Cards, MAX_TOLD, Source};
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
-use busel_proto::invite::VeilTicket;
 use busel_proto::message::{Answer, Ask};
 use busel_proto::signed::Signed;
 use busel_proto::time::UnixTime;
@@ -28,6 +27,7 @@ use tracing::debug;
 use crate::clock;
 use crate::node::Node;
 use crate::say;
+use crate::wires::OwnVeil;
 
 /// Cards of the DHT that wait to be judged.
 const QUEUE: usize = 64;
@@ -54,7 +54,7 @@ const DAY: u64 = 86_400;
 /// What an open node knows of others, and says of itself.
 pub(crate) struct Exchange {
     key: SigningKey,
-    veil: Option<VeilTicket>,
+    veil: Arc<OwnVeil>,
     cards: Mutex<Cards>,
     asked: Mutex<BTreeMap<PeerId, Instant>>,
     /// Cards that came but are not judged yet.
@@ -71,7 +71,7 @@ impl std::fmt::Debug for Exchange {
 
 impl Exchange {
     /// That of the node with this identity, which is reached so.
-    pub(crate) fn new(identity: &[u8; 32], veil: Option<VeilTicket>) -> Self {
+    pub(crate) fn new(identity: &[u8; 32], veil: Arc<OwnVeil>) -> Self {
         let key = SigningKey::from_bytes(identity);
         let own = PeerId(key.verifying_key().to_bytes());
         let (come, coming) = mpsc::channel(QUEUE);
@@ -88,7 +88,7 @@ impl Exchange {
 
     /// This node's card; none if nobody can reach it by the veil.
     pub(crate) fn card(&self) -> Option<Signed<Card>> {
-        let veil = self.veil.clone()?;
+        let veil = self.veil.ticket()?;
         let made_at = UnixTime(clock::now().0 / DAY * DAY);
         let peer = PeerId(self.key.verifying_key().to_bytes());
         Some(Signed::sign(&Card { v: 1, peer, veil, made_at }, &self.key))

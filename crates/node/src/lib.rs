@@ -42,6 +42,7 @@ mod own_relay;
 mod pass;
 pub mod places;
 mod prove;
+mod punch;
 mod renew;
 mod reply;
 pub mod request;
@@ -52,6 +53,7 @@ mod say;
 pub mod serve;
 mod tunnel;
 mod upstreams;
+mod wires;
 
 pub use assigned::Held;
 pub use config::Config;

@@ -5,17 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use busel_net::Endpoint;
-use busel_net::dial::Dialer;
 use busel_net::endpoint::BindError;
 use busel_net::finder::Finder;
 use busel_net::finder::invite::{Invited, contacts};
 use busel_net::finder::lan::Lan;
 use busel_net::finder::saved::Saved;
 use busel_net::relay::RelayError;
-use busel_net::wire::plain::Plain;
+use busel_net::wire::Contact;
 use busel_net::wire::relay::Relay;
-use busel_net::wire::veil::{Listen, Veil};
-use busel_net::wire::{Contact, Wire};
 use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::failure::Route;
 use busel_proto::favour::{Favour, Standing};
@@ -28,7 +25,6 @@ use busel_proto::question::QuestionKey;
 use busel_proto::sealed::{ResponseKey, SealError};
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
-use busel_proto::veil::VeilSecret;
 use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
 use futures_util::future::BoxFuture;
 use hyper::upgrade::Upgraded;
@@ -54,6 +50,7 @@ use crate::networks::OwnNetworks;
 use crate::origin::{self, Origin, Own};
 use crate::own_relay::OwnRelay;
 use crate::prove::Prover;
+use crate::punch;
 use crate::renew;
 use crate::request::{Request, Response, Unanswered};
 use crate::resolve::Names;
@@ -63,10 +60,10 @@ use crate::save::Saver;
 use crate::serve::{self, Inject};
 use crate::tunnel;
 use crate::upstreams::Search;
+use crate::wires::{OwnVeil, Wires};
 
 /// Names of settings in the store.
 const IDENTITY: &str = "identity";
-const VEIL: &str = "veil-secret";
 const SAVED: &str = "saved-nodes";
 /// A public page is tunnelled to only when every other way failed, or was silent for this long.
 const TUNNEL_AFTER: Duration = Duration::from_secs(10);
@@ -110,7 +107,8 @@ pub struct Inner {
     door: Mutex<Option<HttpDoor>>,
     wires: Vec<&'static str>,
     pub(crate) relay_wire: Arc<Relay>,
-    veil: Option<VeilTicket>,
+    /// How it is there behind the veil.
+    pub(crate) veil: Arc<OwnVeil>,
     /// What an open node knows of others.
     pub(crate) exchange: Option<Arc<Exchange>>,
     /// The search for proxies on this device.
@@ -184,8 +182,7 @@ impl Node {
         let joined = Joined::load(store.clone(), config.site_list()?)?;
         let upstreams = config.upstream_find.then(Search::new);
         let dialer = upstreams.as_ref().map_or_else(|| config.dialer(), |search| search.dialer());
-        let listen = veil_listen(&config, &store)?;
-        let wires = Wires::start(&config, &dialer, &joined.invites(), listen).await?;
+        let wires = Wires::start(&config, &dialer, &joined.invites(), &store).await?;
         let tasks = TaskTracker::new();
         let finders = finders(&store, &joined, &tasks)?;
         let giving = Arc::new(OwnGiving::new(&config, OwnGiving::kept(&store)?, clock));
@@ -198,7 +195,7 @@ impl Node {
             endpoint.go_near(Arc::new(Lan::new(manners)));
         }
         let door = config.http.map(|listen| door_config(&config, listen));
-        let veil = wires.veil_ticket(&config, listen);
+        let veil = Arc::new(wires.own_veil(&config, &store)?);
         let open = config.exposure == Exposure::Open;
         let exchange = open.then(|| Arc::new(Exchange::new(&identity, veil.clone())));
         let guarded = match open {
@@ -323,6 +320,8 @@ impl Node {
         dht::start(self, &exchange).await?;
         let own = self.clone();
         self.spawn(async move { exchange::run(&own, &exchange).await });
+        let own = self.clone();
+        self.spawn(async move { punch::run(&own).await });
         Ok(())
     }
 
@@ -359,6 +358,7 @@ impl Node {
         if let Some(search) = &self.upstreams {
             search.moved();
         }
+        self.veil.moved();
         self.endpoint.moved().await;
     }
 
@@ -503,7 +503,7 @@ impl Node {
 
     /// Where it listens for the veil wire, and what opens a session to it.
     pub fn veil_ticket(&self) -> Option<VeilTicket> {
-        self.veil.clone()
+        self.veil.ticket()
     }
 
     /// Asks whoever runs this node to end it; see [`Node::stop_wanted`].
@@ -719,45 +719,6 @@ impl Behind for Node {
     }
 }
 
-/// The wires of a node: by relay and veiled unless its owner wants one of them not, or all must go
-/// through a proxy; plain only if asked for.
-struct Wires {
-    relay: Arc<Relay>,
-    veil: Option<Arc<Veil>>,
-    all: Vec<Arc<dyn Wire>>,
-}
-
-impl Wires {
-    async fn start(
-        config: &Config,
-        dialer: &Dialer,
-        invites: &[Invite],
-        listen: Option<Listen>,
-    ) -> Result<Self, std::io::Error> {
-        let relays: Vec<RelayTicket> = invites.iter().flat_map(|i| i.relays.clone()).collect();
-        let relay = Arc::new(Relay::start(dialer.clone(), &relays).await?);
-        let dials = config.veil && !dialer.is_upstream();
-        let veil = (dials || listen.is_some()).then(|| Arc::new(Veil::new(listen)));
-        let mut all: Vec<Arc<dyn Wire>> = Vec::new();
-        if config.relay {
-            all.push(relay.clone());
-        }
-        all.extend(veil.clone().map(|veil| veil as Arc<dyn Wire>));
-        if let Some(listen) = config.plain_wire {
-            all.push(Arc::new(Plain::new(listen)));
-        }
-        Ok(Self { relay, veil, all })
-    }
-
-    /// What invites say of the veil wire, once the endpoint is bound.
-    fn veil_ticket(&self, config: &Config, listen: Option<Listen>) -> Option<VeilTicket> {
-        let bound = self.veil.as_ref()?.listens()?;
-        let public = config.veil_public.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let addrs = if public.is_empty() { vec![bound.to_string()] } else { public };
-        Some(VeilTicket { addrs, secret: listen?.secret })
-    }
-}
-
 fn finders(
     store: &Store,
     joined: &Joined,
@@ -801,21 +762,6 @@ fn identity(store: &Store, exposure: Exposure) -> Result<[u8; 32], StartError> {
             Ok(new)
         }
     }
-}
-
-/// Where a node listens for the veil wire; its secret is made at the first start and kept.
-fn veil_listen(config: &Config, store: &Store) -> Result<Option<Listen>, StartError> {
-    let Some(addr) = config.veil_addr else { return Ok(None) };
-    let kept = store.setting(VEIL)?.and_then(|bytes| bytes.try_into().ok());
-    let secret = match kept {
-        Some(secret) => VeilSecret(secret),
-        None => {
-            let new = VeilSecret(rand::random());
-            store.set(VEIL, &new.0)?;
-            new
-        }
-    };
-    Ok(Some(Listen { addr, secret }))
 }
 
 fn is_guarded(node: &Weak<Inner>, host: &HostName) -> bool {

@@ -32,6 +32,7 @@ use crate::giving::OwnGiving;
 use crate::node::Node;
 use crate::pass;
 use crate::places::Places;
+use crate::punch;
 use crate::reply::Reply;
 
 /// Streams served at once, for all peers together and for one of them.
@@ -124,6 +125,17 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
         Ask::Tunnel { host, port } => exit::serve(node, peer, stream, host, port).await,
         Ask::Nodes { card } => {
             let answer = exchange::answer(node, &stream, peer, card).await;
+            say(Reply::plain(stream), &answer).await
+        }
+        Ask::Seen | Ask::Punch { .. } if stream.is_near() => {
+            say(Reply::plain(stream), &Answer::Nothing).await
+        }
+        Ask::Seen => {
+            let answer = punch::seen(node, &stream);
+            say(Reply::plain(stream), &answer).await
+        }
+        Ask::Punch { from } => {
+            let answer = punch::open(node, peer, &from).await;
             say(Reply::plain(stream), &answer).await
         }
         Ask::Assign if stream.is_near() => say(Reply::plain(stream), &Answer::Nothing).await,

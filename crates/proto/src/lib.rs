@@ -48,6 +48,7 @@ pub mod network;
 pub mod networks;
 pub mod page;
 pub mod proven;
+pub mod punch;
 pub mod question;
 pub mod race;
 pub mod rates;

@@ -4,6 +4,8 @@
 //! each is a frame: the length as four bytes, big-endian, then deterministic CBOR. What follows the
 //! answer depends on the ask and is said at its variant.
 
+use std::net::SocketAddr;
+
 use minicbor::{Decode, Encode};
 
 use crate::assigned::Offer;
@@ -13,6 +15,7 @@ use crate::cbor::{self, CborError};
 use crate::cert::Revocation;
 use crate::failure::Failure;
 use crate::id::{Hash, PeerId, SnapshotKey};
+use crate::invite::VeilTicket;
 use crate::page::HostName;
 use crate::signed::Signed;
 use crate::snapshot::SignedSnapshot;
@@ -117,6 +120,17 @@ pub enum Ask {
         #[cbor(n(0), with = "minicbor::bytes")]
         envelope: Vec<u8>,
     },
+    /// `seen/1`: from where do you see me come, on this connection? Answered by `Seen`, or `Nothing`.
+    #[n(9)]
+    Seen,
+    /// `punch/1`: I come to your veil from there, now: have your NAT let me in. Answered by `Met`, or
+    /// `Nothing`; see [`crate::punch`].
+    #[n(10)]
+    Punch {
+        /// Where the asker is seen to come from, an `IP:port`.
+        #[n(0)]
+        from: String,
+    },
 }
 
 /// The first frame back.
@@ -161,6 +175,20 @@ pub enum Answer {
         #[n(0)]
         offers: Vec<Offer>,
     },
+    /// You come from there.
+    #[n(6)]
+    Seen {
+        /// An `IP:port`.
+        #[n(0)]
+        at: String,
+    },
+    /// Come there, now.
+    #[n(7)]
+    Met {
+        /// Where this node is seen to come from, and what opens a session to it.
+        #[n(0)]
+        veil: VeilTicket,
+    },
 }
 
 macro_rules! framed {
@@ -192,7 +220,8 @@ impl Ask {
             | Self::Forward { envelope, .. }
             | Self::Question { envelope } => envelope.len() <= crate::sealed::MAX_ENVELOPE,
             Self::Tunnel { port, .. } => *port != 0,
-            Self::Nodes { .. } | Self::Assign => true,
+            Self::Punch { from } => from.parse::<SocketAddr>().is_ok_and(|from| from.port() != 0),
+            Self::Nodes { .. } | Self::Assign | Self::Seen => true,
         }
     }
 }
@@ -236,6 +265,8 @@ mod tests {
             Ask::Assign,
             Ask::Forward { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
             Ask::Question { envelope: vec![1, 2, 3] },
+            Ask::Seen,
+            Ask::Punch { from: "192.0.2.1:5".into() },
         ];
         for ask in asks {
             assert!(ask.is_sane());
@@ -250,6 +281,7 @@ mod tests {
     fn lying_lengths_are_refused() {
         assert!(frame_len([255; 4], MAX_FRAME).is_err());
         assert!(!Ask::Blob { root: Hash([0; 32]), len: 5, from: 3, to: 9 }.is_sane());
+        assert!(!Ask::Punch { from: "router.example:5".into() }.is_sane());
         assert!(!Ask::Blob { root: Hash([0; 32]), len: 1 << 50, from: 3, to: 9 }.is_sane());
         assert!(Ask::from_frame(&[0xff; 20]).is_err());
         assert!(Ask::from_frame(&[]).is_err());

@@ -200,13 +200,13 @@ fn request() -> InjectRequest {
 }
 
 fn card() -> Signed<Card> {
-    let veil = VeilTicket { addrs: vec!["198.51.100.7:44443".into()], secret: VeilSecret([8; 32]) };
+    let veil = own_veil();
     let peer = PeerId(PublicKey::from(&root()).0);
     let made_at = UnixTime(NOT_BEFORE);
     Signed::sign(&Card { v: 1, peer, veil, made_at }, &root())
 }
 
-fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 9] {
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 11] {
     let host = HostName::parse("news.example").expect("a host");
     [
         ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
@@ -218,7 +218,13 @@ fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 9] {
         ("ask_assign", Ask::Assign),
         ("ask_forward", Ask::Forward { to: asked(), envelope: question().0 }),
         ("ask_question", Ask::Question { envelope: question().0 }),
+        ("ask_seen", Ask::Seen),
+        ("ask_punch", Ask::Punch { from: "192.0.2.1:7000".into() }),
     ]
+}
+
+fn own_veil() -> VeilTicket {
+    VeilTicket { addrs: vec!["198.51.100.7:44443".into()], secret: VeilSecret([8; 32]) }
 }
 
 /// The node that a question is for.
@@ -235,7 +241,7 @@ fn offer() -> Offer {
     Offer { key: wanted().key(), fetched_at: UnixTime(NOT_BEFORE), len: LEN }
 }
 
-fn answers() -> [(&'static str, Answer); 6] {
+fn answers() -> [(&'static str, Answer); 8] {
     let revocation = Some(Signed::sign(&revocation(), &root()));
     [
         ("answer_found", Answer::Found { snapshot: snapshot(), revocation }),
@@ -243,6 +249,8 @@ fn answers() -> [(&'static str, Answer); 6] {
         ("answer_open", Answer::Open),
         ("answer_nodes", Answer::Nodes { cards: vec![card()] }),
         ("answer_offers", Answer::Offers { offers: vec![offer()] }),
+        ("answer_seen", Answer::Seen { at: "192.0.2.1:7000".into() }),
+        ("answer_met", Answer::Met { veil: own_veil() }),
         ("answer_declined", Answer::Declined { failure: Failure::Declined("busy".into()) }),
     ]
 }

@@ -234,8 +234,8 @@ impl Reader {
 
     fn wires(&self) -> anyhow::Result<Option<String>> {
         let status = self.busel.status()?;
-        let wires = status["wires_in_use"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let names: Vec<&str> = wires.iter().filter_map(serde_json::Value::as_str).collect();
+        let wires = status["wires_in_use"].as_object().into_iter().flatten();
+        let names: Vec<&str> = wires.map(|(wire, _)| wire.as_str()).collect();
         Ok((!names.is_empty()).then(|| names.join(", ")))
     }
 }

@@ -34,6 +34,7 @@ mod nat;
 mod national_cut;
 mod power_loss;
 mod protocol_whitelist;
+mod punch;
 mod quic_block;
 mod quic_sni;
 mod russia_mobile_2026;

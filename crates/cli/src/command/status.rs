@@ -35,9 +35,15 @@ fn show(told: &Told) {
     row("proxy", &proxy);
     let used = match told.wires_in_use.is_empty() {
         true => "none in use".to_owned(),
-        false => format!("in use: {}", told.wires_in_use.join(", ")),
+        false => {
+            let used = told.wires_in_use.iter().map(|(wire, count)| format!("{wire} ({count})"));
+            format!("in use: {}", used.collect::<Vec<_>>().join(", "))
+        }
     };
     row("wires", &format!("{}; {used}", told.wires.join(", ")));
+    if !told.veil_addrs.is_empty() {
+        row("veil", &format!("others reach it at {}", told.veil_addrs.join(", ")));
+    }
     row("relay", if told.relay_connected { "connected" } else { "not connected" });
     for relay in &told.relays {
         if relay.turned_away {

@@ -18,9 +18,10 @@ mod streams;
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use busel_proto::punch;
 use busel_proto::time::{Tick, UnixTime};
 use busel_proto::veil::VeilSecret;
 use busel_proto::veil::hello::Hello;
@@ -31,6 +32,8 @@ use futures_util::future::BoxFuture;
 use iroh::TransportAddr;
 use iroh::endpoint::transports::{CustomEndpoint, CustomTransport};
 use iroh_base::CustomAddr;
+use netwatch::UdpSocket;
+use rand::RngExt as _;
 
 use super::{Contact, Wire, WireError};
 use socket::Socket;
@@ -74,6 +77,8 @@ pub(super) struct Shared {
     /// Hellos that were taken.
     hellos: Mutex<Nonces>,
     started: Instant,
+    /// Those of the endpoint that is there now, by IPv4 and IPv6.
+    sockets: Mutex<[Weak<UdpSocket>; 2]>,
     /// Whether an endpoint was set up with it.
     in_use: AtomicBool,
 }
@@ -87,6 +92,21 @@ impl Veil {
     /// Where it listens, once the endpoint is bound; `None` if it only dials.
     pub fn listens(&self) -> Option<SocketAddr> {
         self.shared().bound.get().copied()
+    }
+
+    /// Has the NAT before this node let in what comes from `to`, by sending some datagrams there from where
+    /// it is reached. They look like others of this wire, and say nothing.
+    pub async fn punch(&self, to: SocketAddr) {
+        for _ in 0..punch::DATAGRAMS {
+            let socket = lock(&self.shared().sockets)[usize::from(to.is_ipv6())].upgrade();
+            let Some(socket) = socket else { return };
+            let mut datagram = [0; punch::LENGTHS.1];
+            let len = rand::rng().random_range(punch::LENGTHS.0..=punch::LENGTHS.1);
+            rand::rng().fill(&mut datagram[..len]);
+            // One that is lost is followed by others.
+            let _ = socket.send_to(&datagram[..len], to).await;
+            tokio::time::sleep(punch::BETWEEN).await;
+        }
     }
 
     fn shared(&self) -> Arc<Shared> {
@@ -181,6 +201,7 @@ impl Shared {
             streams: Streams::new(),
             hellos: Mutex::new(Nonces::new(wall())),
             started: Instant::now(),
+            sockets: Mutex::default(),
             in_use: AtomicBool::new(false),
         }
     }
@@ -291,7 +312,7 @@ fn made_addr(id: u64, addr: SocketAddr) -> CustomAddr {
 }
 
 /// The address that stands behind one of the endpoint.
-pub(super) fn outer_addr(addr: &CustomAddr) -> Option<SocketAddr> {
+pub(crate) fn outer_addr(addr: &CustomAddr) -> Option<SocketAddr> {
     let (ip, port) = addr.data().split_first_chunk::<16>().filter(|_| addr.id() == ID)?;
     let port = u16::from_be_bytes(port.try_into().ok()?);
     Some(canonical(SocketAddr::new(Ipv6Addr::from(*ip).into(), port)))

@@ -248,12 +248,7 @@ impl Sealed {
                 return Err(Failure::declined(&failure));
             }
             Answer::Declined { failure } => return Err(Failure::declined(&failure)),
-            Answer::Found { .. }
-            | Answer::Nothing
-            | Answer::Nodes { .. }
-            | Answer::Offers { .. } => {
-                return Err(Failure::Declined("it is no injector".into()));
-            }
+            _ => return Err(Failure::Declined("it is no injector".into())),
         }
         let mut nonce = [0; 32];
         stream.recv.read_exact(&mut nonce).await.map_err(|_| Failure::CutOff)?;

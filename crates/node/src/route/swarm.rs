@@ -117,9 +117,7 @@ async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
         Answer::Found { snapshot, revocation } => (snapshot, revocation),
         Answer::Nothing => return Err(Failure::NobodyHasIt),
         Answer::Declined { failure } => return Err(Failure::declined(&failure)),
-        Answer::Open | Answer::Nodes { .. } | Answer::Offers { .. } => {
-            return Err(Failure::Protocol("an unexpected answer".into()));
-        }
+        _ => return Err(Failure::Protocol("an unexpected answer".into())),
     };
     if let Some(revocation) = revocation {
         node.revoked(revocation).await;

@@ -39,9 +39,7 @@ async fn ask(node: &Node, exit: PeerId, host: &HostName, port: u16) -> Result<St
     match answer {
         Answer::Open => Ok(StreamIo(stream)),
         Answer::Declined { failure } => Err(Failure::declined(&failure)),
-        Answer::Found { .. } | Answer::Nothing | Answer::Nodes { .. } | Answer::Offers { .. } => {
-            Err(Failure::Protocol("an unexpected answer".into()))
-        }
+        _ => Err(Failure::Protocol("an unexpected answer".into())),
     }
 }
 

@@ -181,7 +181,7 @@ impl Censor {
     ) {
         for (at, sybil) in self.sybils.iter().enumerate() {
             sybil.meet(world, node).await;
-            if sybil.endpoint.wires_in_use().iter().any(|wire| *wire != "relay") {
+            if sybil.endpoint.wires_in_use().keys().any(|wire| *wire != "relay") {
                 learned.met.insert(node);
             }
             // With a card of its own, as one who wants to be called back.

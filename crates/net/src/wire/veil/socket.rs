@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::sender::Sender;
 use super::streams::Datagram;
-use super::{Shared, canonical, door, inner_addr};
+use super::{Shared, canonical, door, inner_addr, lock};
 
 /// What the system gathers into one buffer at most, and how many buffers it fills in one call.
 const BUFFER: usize = 64 * 1024;
@@ -81,6 +81,10 @@ impl Socket {
         {
             warn!(%error, "nobody can come by TCP: another program has the port of the veil");
         }
+        let weak = |socket: &Option<Arc<UdpSocket>>| {
+            socket.as_ref().map(Arc::downgrade).unwrap_or_default()
+        };
+        *lock(&shared.sockets) = [weak(&v4), weak(&v6)];
         let addrs = shared.bound.get().map(|bound| inner_addr(*bound)).into_iter().collect();
         let addrs = Watchable::new(addrs);
         let sender = Sender::new(shared.clone(), v4.as_ref(), v6.as_ref());
