@@ -508,6 +508,19 @@ impl Endpoint {
         lock(&self.0.contacts).values().map(|(contact, _)| contact.clone()).collect()
     }
 
+    /// Whether somebody whom the reader believes said where a node is.
+    pub fn is_confirmed(&self, peer: &PeerId) -> bool {
+        lock(&self.0.contacts).get(peer).is_some_and(|(_, confirmed)| *confirmed)
+    }
+
+    /// Whether it is connected to a node now.
+    pub fn is_connected(&self, peer: &PeerId) -> bool {
+        let slot = lock(&self.0.peers).get(peer).cloned();
+        slot.is_some_and(|slot| {
+            slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(Connection::is_open))
+        })
+    }
+
     /// Where a node may be reached, if it is known.
     pub fn contact(&self, peer: &PeerId) -> Option<Contact> {
         lock(&self.0.contacts).get(peer).map(|(contact, _)| contact.clone())
@@ -598,7 +611,7 @@ impl Endpoint {
             }
             Ok(Err(error)) => Err(OpenError::Unreachable(error.to_string())),
             Err(_) => {
-                close_silent(&others, true).await;
+                close_silent(&others).await;
                 Err(OpenError::Unreachable("no answer in time".into()))
             }
         };
@@ -774,7 +787,7 @@ async fn reach(
         reached = &mut connecting => return reached,
         () = tokio::time::sleep(AT_FIRST) => {}
     }
-    match close_silent(others, false).await {
+    match close_silent(others).await {
         true => endpoint.connect(addr.clone(), ALPN).await,
         false => connecting.await,
     }

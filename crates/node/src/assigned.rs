@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use busel_net::endpoint::Stream;
-use busel_proto::assigned::{MAX_OFFERS, Offer, chosen, offered};
+use busel_proto::assigned::{MAX_OFFERS, Offer, chosen, of_day, offered};
 use busel_proto::cert::{Revocation, TrustSet};
 use busel_proto::failure::Failure;
 use busel_proto::id::{PeerId, SnapshotKey};
 use busel_proto::message::{Answer, Ask};
 use busel_proto::signed::Signed;
 use busel_proto::snapshot::Snapshot;
+use busel_proto::time::UnixTime;
 use busel_store::{Options, Store, Unlock};
 use data_encoding::HEXLOWER;
 use futures_util::stream::StreamExt;
@@ -28,6 +29,7 @@ use tokio::time::timeout;
 use tracing::debug;
 use zeroize::Zeroizing;
 
+use crate::clock;
 use crate::config::Exposure;
 use crate::node::Node;
 use crate::origin::StreamIo;
@@ -40,6 +42,12 @@ use crate::say::say;
 const DIR: &str = "assigned";
 /// An answer, and each piece of a body, is waited for this long.
 const LIMIT: Duration = Duration::from_secs(20);
+/// One copy takes at most this long, …
+const COPY_LIMIT: Duration = Duration::from_secs(120);
+/// … and all that are fetched in one round.
+const ROUND_LIMIT: Duration = Duration::from_secs(900);
+/// Clocks may differ by so much, in seconds.
+const SKEW_SECS: u64 = 86_400;
 /// An open node looks up what it can offer so often.
 const REST: Duration = Duration::from_secs(30);
 /// What a store may take more than the copies in it.
@@ -179,7 +187,8 @@ pub(crate) async fn round(node: &Node) {
     };
     let mut from: BTreeMap<SnapshotKey, Vec<PeerId>> = BTreeMap::new();
     for guard in node.guards() {
-        let asked = timeout(LIMIT, ask(node, guard)).await.unwrap_or(Err(Failure::Silent));
+        let asked =
+            timeout(LIMIT, ask(node, guard, assigned.quota)).await.unwrap_or(Err(Failure::Silent));
         match asked {
             Ok(told) => {
                 told.iter().for_each(|offer| from.entry(offer.key).or_default().push(guard));
@@ -191,8 +200,9 @@ pub(crate) async fn round(node: &Node) {
     let mine = chosen(&own, &offers, assigned.quota);
     let (there, kept) = (assigned.clone(), mine.clone());
     let _ = node.spawn_blocking(move || there.drop_others(&kept)).await;
+    let since = Instant::now();
     for offer in mine {
-        if node.id() != own {
+        if node.id() != own || since.elapsed() > ROUND_LIMIT {
             return;
         }
         let held = assigned.state().copies.get(&offer.key).map(|copy| copy.offer.fetched_at);
@@ -200,7 +210,8 @@ pub(crate) async fn round(node: &Node) {
             continue;
         }
         for guard in from.get(&offer.key).into_iter().flatten() {
-            match take(node, &assigned, own, *guard, offer).await {
+            let taken = timeout(COPY_LIMIT, take(node, &assigned, own, *guard, offer)).await;
+            match taken.unwrap_or(Err(Failure::Stalled)) {
                 Ok(()) => break,
                 Err(failure) => debug!(%failure, "a copy to hold for others did not come"),
             }
@@ -208,10 +219,13 @@ pub(crate) async fn round(node: &Node) {
     }
 }
 
-async fn ask(node: &Node, guard: PeerId) -> Result<Vec<Offer>, Failure> {
+async fn ask(node: &Node, guard: PeerId, quota: u64) -> Result<Vec<Offer>, Failure> {
     let (answer, _) = say(node, guard, &Ask::Assign).await?;
     let Answer::Offers { mut offers } = answer else { return Ok(Vec::new()) };
     offers.truncate(MAX_OFFERS);
+    // What can't be true would only displace what is.
+    let (most, latest) = (quota, UnixTime(clock::now().0 + SKEW_SECS));
+    offers.retain(|offer| offer.len <= most && offer.fetched_at <= latest);
     Ok(offers)
 }
 
@@ -276,18 +290,27 @@ async fn hold(
 }
 
 /// What an open node offers to hold: looked up once in a while, however many ask.
-#[derive(Debug, Default)]
-pub(crate) struct Offers(tokio::sync::Mutex<Option<(Instant, Arc<Vec<Offer>>)>>);
+#[derive(Debug)]
+pub(crate) struct Offers {
+    now: tokio::sync::Mutex<Option<(Instant, Arc<Vec<Offer>>)>>,
+    seed: [u8; 32],
+}
 
 impl Offers {
+    /// None yet. `seed` draws what is offered in a day.
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        Self { now: tokio::sync::Mutex::default(), seed }
+    }
+
     async fn now(&self, node: &Node) -> Option<Arc<Vec<Offer>>> {
-        let mut held = self.0.lock().await;
+        let mut held = self.now.lock().await;
         if let Some((_, offers)) = held.as_ref().filter(|(since, _)| since.elapsed() < REST) {
             return Some(offers.clone());
         }
-        let store = node.store.clone();
-        let offers = node.spawn_blocking(move || store.offers()).await.ok()?.ok()?;
-        let offers = Arc::new(offers);
+        let (store, seed) = (node.store.clone(), self.seed);
+        let offers = node
+            .spawn_blocking(move || store.offers().map(|all| of_day(&all, &seed, clock::now())));
+        let offers = Arc::new(offers.await.ok()?.ok()?);
         *held = Some((Instant::now(), offers.clone()));
         Some(offers)
     }

@@ -94,6 +94,11 @@ impl Exchange {
         Some(Signed::sign(&Card { v: 1, peer, veil, made_at }, &self.key))
     }
 
+    /// Whether it is one that others are told of.
+    pub(crate) fn works(&self, peer: &PeerId) -> bool {
+        lock(&self.cards).works(peer, clock::now())
+    }
+
     /// What a peer that asked is told.
     fn told(&self, asker: &PeerId) -> Vec<Signed<Card>> {
         let mut told: Vec<_> = self.card().into_iter().collect();

@@ -1,9 +1,10 @@
 //! Whom the guards of a quiet node can ask for it: open nodes that they tell of, by their cards.
 //!
 //! A quiet node never speaks to them. It has a guard pass on a question that is sealed to one, so all
-//! that counts of a card is the id that signed it.
+//! that counts of a card is the id that signed it. Ids cost nothing: a guard could tell of one of its
+//! own, and read what it passes on. So only who is told of by two guards is asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,31 +24,38 @@ use crate::say::say;
 /// One answer is waited for this long.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Who was told of, and by which guard last.
+/// So many guards have to tell of one.
+const TELLERS: usize = 2;
+
+/// What each guard told last.
 #[derive(Debug, Default)]
-pub(crate) struct Hearsay(Mutex<BTreeMap<PeerId, PeerId>>);
+pub(crate) struct Hearsay(Mutex<BTreeMap<PeerId, BTreeSet<PeerId>>>);
 
 impl Hearsay {
     /// How to ask them, through those of `guards` that told of them.
     pub(crate) fn ways(&self, guards: &[PeerId]) -> Vec<Way> {
         let told = self.told();
-        let open = told.iter().filter(|(peer, by)| guards.contains(by) && !guards.contains(peer));
-        open.map(|(peer, by)| Way { peer: *peer, by: vec![*by], may_meet: false }).collect()
+        let mut tellers: BTreeMap<PeerId, Vec<PeerId>> = BTreeMap::new();
+        for guard in guards {
+            for peer in told.get(guard).into_iter().flatten().filter(|p| !guards.contains(p)) {
+                tellers.entry(*peer).or_default().push(*guard);
+            }
+        }
+        tellers.retain(|_, by| by.len() >= TELLERS);
+        tellers.into_iter().map(|(peer, by)| Way { peer, by, may_meet: false }).collect()
     }
 
     /// What a guard tells now; what it told before is over.
     fn heard(&self, guard: PeerId, peers: Vec<PeerId>) {
-        let mut told = self.told();
-        told.retain(|_, by| *by != guard);
-        told.extend(peers.into_iter().map(|peer| (peer, guard)));
+        self.told().insert(guard, peers.into_iter().collect());
     }
 
     /// Only these may have told.
     fn keep(&self, guards: &[PeerId]) {
-        self.told().retain(|_, by| guards.contains(by));
+        self.told().retain(|guard, _| guards.contains(guard));
     }
 
-    fn told(&self) -> MutexGuard<'_, BTreeMap<PeerId, PeerId>> {
+    fn told(&self) -> MutexGuard<'_, BTreeMap<PeerId, BTreeSet<PeerId>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,8 +94,10 @@ mod tests {
     fn who_is_told_of_is_asked_through_who_told_and_never_met() {
         let hearsay = Hearsay::default();
         hearsay.heard(A, vec![B, C]);
+        assert!(hearsay.ways(&[A, B]).is_empty(), "it may be A's own");
+        hearsay.heard(B, vec![C]);
         let ways = hearsay.ways(&[A, B]);
-        assert_eq!(ways, [Way { peer: C, by: vec![A], may_meet: false }]);
+        assert_eq!(ways, [Way { peer: C, by: vec![A, B], may_meet: false }]);
         assert!(hearsay.ways(&[B]).is_empty(), "who told is no guard any more");
         hearsay.heard(A, vec![]);
         assert!(hearsay.ways(&[A, B]).is_empty());

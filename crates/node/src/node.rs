@@ -22,7 +22,7 @@ use busel_proto::memory::Step;
 use busel_proto::message::Ask;
 use busel_proto::page::HostName;
 use busel_proto::question::QuestionKey;
-use busel_proto::sealed::{ResponseKey, SealError};
+use busel_proto::sealed::ResponseKey;
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
 use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
@@ -223,7 +223,7 @@ impl Node {
                 guarded,
                 hearsay: (!open).then(Hearsay::default),
                 assigned,
-                offers: Offers::default(),
+                offers: Offers::new(rand::random()),
                 question_key: Mutex::new(QuestionKey::new(&identity)),
                 config,
                 store,
@@ -635,9 +635,10 @@ impl Inner {
         self.guarded.iter().for_each(|guarded| guarded.lied(peer));
     }
 
-    /// Opens a question that is sealed to this node.
-    pub(crate) fn open_question(&self, envelope: &[u8]) -> Result<(Ask, ResponseKey), SealError> {
-        lock(&self.question_key).open(envelope)
+    /// Opens a question that is sealed to this node, asked under the id that it was asked as.
+    pub(crate) fn open_question(&self, own: PeerId, envelope: &[u8]) -> Option<(Ask, ResponseKey)> {
+        let key = lock(&self.question_key);
+        key.open(envelope).ok().filter(|_| *key.id() == own)
     }
 
     pub(crate) fn ask_under(&self, key: QuestionKey) {

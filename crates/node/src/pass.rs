@@ -72,7 +72,7 @@ async fn open(
         Ask::Inject { .. } if !injects => {
             return Err(Failure::NotAllowed("it does not know that injector".into()));
         }
-        Ask::Question { .. } if to == peer || node.endpoint.contact(&to).is_none() => {
+        Ask::Question { .. } if to == peer || !knows(node, &to) => {
             return Err(Failure::NotAllowed("it does not know that node".into()));
         }
         _ => {}
@@ -84,6 +84,13 @@ async fn open(
     serve::write(&mut onward, &frame).await?;
     let _ = onward.send.finish();
     Ok((onward, place))
+}
+
+/// Whether it knows a node from more than somebody's word: an invite, or a connection not long ago. Else
+/// anybody could have it connect to where a card of theirs points.
+fn knows(node: &Node, peer: &PeerId) -> bool {
+    let works = node.exchange.as_ref().is_some_and(|exchange| exchange.works(peer));
+    works || node.endpoint.is_confirmed(peer) || node.endpoint.is_connected(peer)
 }
 
 async fn answer(node: &Node, from: &mut Stream, to: &mut Stream) -> Result<(), Failure> {

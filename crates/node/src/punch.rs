@@ -11,6 +11,8 @@ use busel_proto::id::PeerId;
 use busel_proto::invite::VeilTicket;
 use busel_proto::message::{Answer, Ask};
 use busel_proto::punch::seen_from;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rand::seq::SliceRandom as _;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -19,8 +21,12 @@ use crate::say::say;
 
 /// How often it is looked whom only a relay leads to.
 const LOOK: Duration = Duration::from_secs(5);
-/// Nodes that are asked from where they see this one come.
+/// Nodes that are asked from where they see this one come, and how many have to say so, if there are as
+/// many.
+const ASKED: usize = 4;
 const WITNESSES: usize = 2;
+/// … within this long.
+const WITNESS_LIMIT: Duration = Duration::from_secs(2);
 /// One answer is waited for this long.
 const LIMIT: Duration = Duration::from_secs(8);
 
@@ -31,7 +37,8 @@ pub(crate) async fn run(node: &Node) {
         for peer in node.endpoint.by_relay() {
             if node.veil.punches().is_due(&peer, node.clock.tick()) {
                 match timeout(LIMIT, meet(node, peer)).await {
-                    Ok(Ok(met)) => debug!(met, "a node that only a relay leads to"),
+                    Ok(Ok(true)) => node.veil.punches().met(&peer),
+                    Ok(Ok(false)) => debug!("the NATs let nothing through"),
                     Ok(Err(failure)) => debug!(%failure, "no hole was punched"),
                     Err(_) => debug!("a node was silent when asked to punch a hole"),
                 }
@@ -52,23 +59,28 @@ async fn meet(node: &Node, peer: PeerId) -> Result<bool, Failure> {
 
 fn may_go_to(node: &Node, veil: &VeilTicket) -> bool {
     let addrs: Vec<_> = veil.addrs().collect();
-    let sound = |addr: &SocketAddr| addr.port() != 0 && node.own.reach.allows(addr.ip());
+    let sound = |addr: &SocketAddr| addr.port() != 0 && node.lent.reach.allows(addr.ip());
     addrs.len() == 1 && veil.addrs.len() == 1 && addrs.iter().all(sound)
 }
 
 /// From where others see this node come, if some do.
 async fn own_address(node: &Node) -> Option<SocketAddr> {
+    let mut witnesses = node.endpoint.by_veil();
+    witnesses.shuffle(&mut rand::rng());
+    witnesses.truncate(ASKED);
+    let mut asking: FuturesUnordered<_> = witnesses
+        .into_iter()
+        .map(|witness| timeout(WITNESS_LIMIT, async move { say(node, witness, &Ask::Seen).await }))
+        .collect();
     let mut seen = Vec::new();
-    for witness in node.endpoint.by_veil() {
-        let said = timeout(LIMIT, say(node, witness, &Ask::Seen)).await;
+    while seen.len() < WITNESSES
+        && let Some(said) = asking.next().await
+    {
         if let Ok(Ok((Answer::Seen { at }, _))) = said
             && let Ok(at) = at.parse::<SocketAddr>()
-            && node.own.reach.allows(at.ip())
+            && node.lent.reach.allows(at.ip())
         {
             seen.push(at);
-        }
-        if seen.len() == WITNESSES {
-            break;
         }
     }
     seen_from(&seen)
@@ -83,7 +95,7 @@ pub(crate) fn seen(node: &Node, stream: &Stream) -> Answer {
 /// Has the NAT let in who comes from there, and says where to come.
 pub(crate) async fn open(node: &Node, peer: PeerId, from: &str) -> Answer {
     let Some(wire) = node.veil.wire().cloned() else { return Answer::Nothing };
-    let from = from.parse::<SocketAddr>().ok().filter(|from| node.own.reach.allows(from.ip()));
+    let from = from.parse::<SocketAddr>().ok().filter(|from| node.lent.reach.allows(from.ip()));
     let may = |from: &SocketAddr| {
         from.port() != 0 && node.veil.punches().may_open(&peer, node.clock.tick())
     };

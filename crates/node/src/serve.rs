@@ -105,9 +105,15 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
     };
     match ask {
         Ask::Fetch { .. } | Ask::Blob { .. } => question(node, Reply::plain(stream), ask).await,
-        Ask::Question { envelope } => match node.open_question(&envelope) {
-            Ok((ask, key)) => question(node, Reply::sealed(stream, &key).await?, ask).await,
-            Err(error) => decline(stream, Failure::Protocol(error.to_string())).await,
+        // In the LAN a node is somebody else: nothing there is to tell who it is elsewhere.
+        Ask::Question { .. } | Ask::Forward { .. } | Ask::Seen | Ask::Punch { .. }
+            if stream.is_near() =>
+        {
+            say(Reply::plain(stream), &Answer::Nothing).await
+        }
+        Ask::Question { envelope } => match node.open_question(stream.own(), &envelope) {
+            Some((ask, key)) => question(node, Reply::sealed(stream, &key).await?, ask).await,
+            None => decline(stream, Failure::Protocol("it can't be opened".into())).await,
         },
         Ask::Inject { envelope } => match node.injector() {
             Some(injector) => {
@@ -126,9 +132,6 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
         Ask::Nodes { card } => {
             let answer = exchange::answer(node, &stream, peer, card).await;
             say(Reply::plain(stream), &answer).await
-        }
-        Ask::Seen | Ask::Punch { .. } if stream.is_near() => {
-            say(Reply::plain(stream), &Answer::Nothing).await
         }
         Ask::Seen => {
             let answer = punch::seen(node, &stream);

@@ -11,6 +11,7 @@ use busel_net::wire::plain::Plain;
 use busel_net::wire::relay::Relay;
 use busel_net::wire::veil::{Listen, Veil};
 use busel_proto::invite::{Invite, RelayTicket, VeilTicket};
+use busel_proto::network::is_public;
 use busel_proto::punch::Punches;
 use busel_proto::veil::VeilSecret;
 use busel_store::Store;
@@ -89,7 +90,9 @@ pub(crate) struct OwnVeil {
 impl OwnVeil {
     /// Where others reach it, and what opens a session to it; `None` if nobody does without its help.
     pub(crate) fn ticket(&self) -> Option<VeilTicket> {
+        // A router behind another one maps what is no way in.
         let mapped = self.map.as_ref().and_then(PortMap::address);
+        let mapped = mapped.filter(|mapped| is_public(mapped.ip()));
         let addrs = mapped.map_or_else(|| self.public.clone(), |mapped| vec![mapped]);
         if addrs.is_empty() { None } else { self.at(&addrs) }
     }

@@ -1,8 +1,8 @@
 //! Assigned copies: what a quiet node holds for others.
 //!
 //! What a node answers must not tell what its owner read. So a quiet one answers only with copies that
-//! it was given to hold, and which those are is a function of its id and of what its guards offer, and
-//! of nothing else: each page is nearer to some ids than to others, and each node takes what is nearest
+//! it was given to hold, and which those are is a function of its id, of what its guards offer and of
+//! which roots it trusts, and of nothing that its owner reads: each page is nearer to some ids than to others, and each node takes what is nearest
 //! to it. Ids change daily and cost nothing, so no one can have a page be held by a node of his choice
 //! for long, nor does holding it mean anything.
 
@@ -15,6 +15,9 @@ use crate::time::UnixTime;
 
 /// Copies that are offered at once.
 pub const MAX_OFFERS: usize = 128;
+/// Copies that one node offers in a day.
+pub const MAX_A_DAY: usize = 256;
+const DAY_SECS: u64 = 86_400;
 /// What one takes beside its body, about, in bytes.
 const HEAD: u64 = 2048;
 
@@ -40,7 +43,22 @@ fn distance(id: &PeerId, key: &SnapshotKey) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// What is offered to `id` of all that there is: what is nearest to it.
+/// What may be offered in a day of all that there is: a part by lot, the same for all who ask, so that
+/// asking under many ids shows no more. `seed` is the offering node's own.
+pub fn of_day(all: &[Offer], seed: &[u8; 32], now: UnixTime) -> Vec<Offer> {
+    let day = (now.0 / DAY_SECS).to_be_bytes();
+    let lot = |key: &SnapshotKey| {
+        let mut hasher = blake3::Hasher::new_keyed(seed);
+        hasher.update(&day).update(&key.0);
+        *hasher.finalize().as_bytes()
+    };
+    let mut drawn = all.to_vec();
+    drawn.sort_by_cached_key(|offer| lot(&offer.key));
+    drawn.truncate(MAX_A_DAY);
+    drawn
+}
+
+/// What is offered to `id` of all that may be: what is nearest to it.
 pub fn offered(id: &PeerId, all: &[Offer]) -> Vec<Offer> {
     let mut nearest = all.to_vec();
     nearest.sort_by_cached_key(|offer| distance(id, &offer.key));
@@ -93,6 +111,29 @@ mod tests {
         let same = other.iter().filter(|offer| held.contains(offer)).count();
         assert!(same < 10, "{same}");
         assert_eq!(offered(&ID, &all).len(), MAX_OFFERS);
+    }
+
+    #[test]
+    fn who_asks_under_many_ids_sees_only_the_part_of_the_day() {
+        let all: Vec<_> = (0..2000_u32)
+            .map(|n| {
+                let mut key = [0; 32];
+                key[..4].copy_from_slice(&n.to_be_bytes());
+                Offer { key: SnapshotKey(key), fetched_at: UnixTime(1), len: 10 }
+            })
+            .collect();
+        let now = UnixTime(1_800_000_000);
+        let today = of_day(&all, &[5; 32], now);
+        let mut seen: Vec<_> = (0..=255)
+            .flat_map(|n| offered(&PeerId([n; 32]), &today))
+            .map(|offer| offer.key)
+            .collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), MAX_A_DAY);
+        let later = of_day(&all, &[5; 32], UnixTime(now.0 + DAY_SECS));
+        let both = later.iter().filter(|offer| today.contains(offer)).count();
+        assert!(both < MAX_A_DAY / 2, "{both}");
     }
 
     #[test]

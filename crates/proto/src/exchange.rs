@@ -152,6 +152,12 @@ impl Cards {
         others.map(|held| held.signed.clone()).collect()
     }
 
+    /// Whether a node whose card is held was connected to not long ago.
+    pub fn works(&self, peer: &PeerId, now: UnixTime) -> bool {
+        let held = self.held.get(peer);
+        held.is_some_and(|held| held.worked_at.is_some_and(|at| now.since(at) < FRESH))
+    }
+
     /// How many nodes it has cards of.
     pub fn len(&self) -> usize {
         self.held.len()

@@ -2,7 +2,7 @@
 //! addresses at the same moment, so that each NAT takes what comes for an answer (RFC 5128 §3.3).
 //!
 //! Who is asked to open a hole sends some datagrams to an address that somebody else names. So it does
-//! that seldom, whoever asks, and what it sends is not more than what it takes to ask.
+//! that seldom, whoever asks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -53,6 +53,11 @@ impl Punches {
         true
     }
 
+    /// It was met: when it is lost, it is tried at once.
+    pub fn met(&mut self, peer: &PeerId) {
+        self.tried.remove(peer);
+    }
+
     /// The device is on another network, with another NAT.
     pub fn moved(&mut self) {
         self.tried.clear();
@@ -93,6 +98,8 @@ mod tests {
         let due: Vec<u64> = (0..20_000).filter(|second| punches.is_due(&A, at(*second))).collect();
         assert_eq!(due[..5], [0, 15, 45, 105, 225]);
         assert_eq!(due[due.len() - 1] - due[due.len() - 2], MOST_REST.as_secs());
+        punches.met(&A);
+        assert!(punches.is_due(&A, at(20_000)));
         punches.moved();
         assert!(punches.is_due(&A, at(20_000)));
         for n in 0..u32::try_from(MAX).unwrap() + 10 {

@@ -45,6 +45,11 @@ impl QuestionKey {
         Self { to: PeerId(key.verifying_key().to_bytes()), secret: key.to_scalar_bytes() }
     }
 
+    /// The node.
+    pub fn id(&self) -> &PeerId {
+        &self.to
+    }
+
     /// Opens a question, and says how to seal the answer.
     pub fn open(&self, envelope: &[u8]) -> Result<(Ask, ResponseKey), SealError> {
         let (plain, key) = sealed::open(QUESTION, envelope, &PublicKey(self.to.0), &self.secret)?;

@@ -163,6 +163,21 @@ pub enum SnapshotError {
     Revoked,
 }
 
+impl SnapshotError {
+    /// Whether no honest node sends such a thing. One that trusts others than the reader does, or has not
+    /// heard of a revocation, sends what the reader can't take.
+    pub fn is_a_lie(&self) -> bool {
+        match self {
+            Self::Head(_)
+            | Self::Cert(_)
+            | Self::OtherPage
+            | Self::Malformed(_)
+            | Self::OtherKey => true,
+            Self::Version(_) | Self::Untrusted | Self::OutsideValidity | Self::Revoked => false,
+        }
+    }
+}
+
 /// What is asked for, to compare with what came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {

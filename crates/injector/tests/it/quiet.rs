@@ -200,38 +200,46 @@ async fn announced(world: &World, other: Option<&Node>) -> Node {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn its_guard_asks_for_it_whom_it_tells_of_and_it_meets_nobody_else() {
+async fn its_guards_ask_for_it_whom_two_tell_of_and_it_meets_nobody_else() {
     let world = World::start().await;
     let far = announced(&world, None).await;
-    let guard = announced(&world, Some(&far)).await;
+    let guards = [announced(&world, Some(&far)).await, announced(&world, Some(&far)).await];
     let copy = world.copy("/far", noise(300_000));
     copy.put_into(&far, clock::now()).await;
-    let invite = Invite { peers: vec![at_relay(guard.id())], ..world.invite_without_injector() };
+    let peers = guards.iter().map(|guard| at_relay(guard.id())).collect();
+    let invite = Invite { peers, ..world.invite_without_injector() };
     let mut config = world.reader_config();
     config.allow_net = vec!["127.0.0.0/8".into()];
     let reader = Node::start(config).await.unwrap();
     reader.join(&invite, true).await.unwrap();
-    connected(reader.endpoint(), guard.id()).await;
-    assert!(get(&reader, "/far").await.is_err(), "the guard has no such page");
+    for guard in &guards {
+        connected(reader.endpoint(), guard.id()).await;
+    }
+    assert!(get(&reader, "/far").await.is_err(), "no guard has such a page");
 
     let asker = Peer::asker(&world).await;
-    asker.meet(&world, guard.id()).await;
+    for guard in &guards {
+        asker.meet(&world, guard.id()).await;
+    }
     let mut tries = 0;
     let response = loop {
         reader.tend().await;
         match get(&reader, "/far").await {
             Ok(response) => break response,
-            // The guard has to meet it first.
+            // The guards have to meet it first.
             Err(_) if tries < 100 => tokio::time::sleep(Duration::from_millis(200)).await,
             Err(why) => {
-                let told = asker.ask(guard.id(), &Ask::Nodes { card: None }).await;
-                panic!("{why:?}; the guard tells {told:?}");
+                let told = asker.ask(guards[0].id(), &Ask::Nodes { card: None }).await;
+                panic!("{why:?}; the first guard tells {told:?}");
             }
         }
         tries += 1;
     };
     assert_eq!(response.route, Route::Swarm);
     assert!(body(response).await == copy.body, "byte for byte");
-    assert_eq!(reader.endpoint().connected(), [guard.id()]);
-    assert!(!has(&guard, "/far"), "the guard keeps nothing of what it can't read");
+    let met = reader.endpoint().connected();
+    assert!(met.iter().all(|met| guards.iter().any(|guard| guard.id() == *met)), "{met:?}");
+    for guard in &guards {
+        assert!(!has(guard, "/far"), "a guard keeps nothing of what it can't read");
+    }
 }

@@ -5,16 +5,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busel_proto::id::PeerId;
 use iroh::endpoint::WeakConnectionHandle;
 
-use super::{Connection, FORGET, MAX_PEERS, Streams, lock};
+use super::{Connection, FORGET, MAX_PEERS, PATH_SILENT, Streams, lock};
 
 /// A node that there are connections with answers the first packets of another one within this, or
 /// those connections are looked at.
 pub(super) const AT_FIRST: Duration = Duration::from_secs(2);
+
+/// After so long without a packet QUIC has looked for other ways.
+const GIVEN_UP: Duration = PATH_SILENT.saturating_add(Duration::from_secs(2));
 
 /// All connections. It keeps none of them up.
 #[derive(Debug, Default)]
@@ -24,13 +27,15 @@ pub(super) struct Lines(HashMap<PeerId, Vec<Line>>);
 struct Line {
     connection: WeakConnectionHandle,
     streams: Arc<Mutex<Streams>>,
+    /// How many datagrams had come when it was looked at, and when they first were so many.
+    heard: (u64, Instant),
 }
 
 /// A connection, and what had come on it when it was looked at.
 pub(super) struct Heard {
     connection: iroh::endpoint::Connection,
     streams: Arc<Mutex<Streams>>,
-    datagrams: u64,
+    heard: (u64, Instant),
 }
 
 impl Lines {
@@ -41,16 +46,20 @@ impl Lines {
         let lines = self.0.entry(connection.peer()).or_default();
         lines.retain(Line::is_open);
         let streams = connection.streams.clone();
-        lines.push(Line { connection: connection.inner.weak_handle(), streams });
+        let heard = (0, Instant::now());
+        lines.push(Line { connection: connection.inner.weak_handle(), streams, heard });
     }
 
     /// Those with a node.
-    pub(super) fn with(&self, peer: &PeerId) -> Vec<Heard> {
-        let lines = self.0.get(peer).into_iter().flatten().filter(|line| line.is_open());
+    pub(super) fn with(&mut self, peer: &PeerId) -> Vec<Heard> {
+        let lines = self.0.get_mut(peer).into_iter().flatten().filter(|line| line.is_open());
         let heard = lines.filter_map(|line| {
             let connection = line.connection.upgrade()?;
             let datagrams = connection.stats().udp_rx.datagrams;
-            Some(Heard { connection, streams: line.streams.clone(), datagrams })
+            if datagrams != line.heard.0 {
+                line.heard = (datagrams, Instant::now());
+            }
+            Some(Heard { connection, streams: line.streams.clone(), heard: line.heard })
         });
         heard.collect()
     }
@@ -64,18 +73,20 @@ impl Line {
 
 impl Heard {
     fn is_silent(&self) -> bool {
-        self.connection.stats().udp_rx.datagrams == self.datagrams
+        self.connection.stats().udp_rx.datagrams == self.heard.0
     }
 
-    fn is_idle(&self) -> bool {
-        lock(&self.streams).open == 0
+    /// Whether nothing is lost if it is closed: nothing is under way, or QUIC itself found no other way
+    /// for it.
+    fn is_lost(&self) -> bool {
+        lock(&self.streams).open == 0 || self.heard.1.elapsed() > GIVEN_UP
     }
 }
 
-/// Closes those on which nothing came since; those on which something is under way only if `also_busy`.
-/// Says whether there were any.
-pub(super) async fn close_silent(lines: &[Heard], also_busy: bool) -> bool {
-    let silent = lines.iter().filter(|line| line.is_silent() && (also_busy || line.is_idle()));
+/// Closes those on which nothing came since they were looked at; what is under way is left alone as long as
+/// there is hope. Says whether there were any.
+pub(super) async fn close_silent(lines: &[Heard]) -> bool {
+    let silent = lines.iter().filter(|line| line.is_silent() && line.is_lost());
     let silent: Vec<_> = silent.collect();
     for line in &silent {
         close(&line.connection).await;

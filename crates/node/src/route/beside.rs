@@ -2,6 +2,7 @@
 //! remembering how each did.
 
 use std::future::Future;
+use std::time::Duration;
 
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
@@ -17,18 +18,25 @@ pub(crate) struct Miss {
     failure: Failure,
     /// Whether the peer said so. Then the failure is of what it was asked for, a site say.
     said: bool,
+    /// Whether nobody else is to be asked.
+    last: bool,
 }
 
 impl From<Failure> for Miss {
     fn from(failure: Failure) -> Self {
-        Self { failure, said: false }
+        Self { failure, said: false, last: false }
     }
 }
 
 impl Miss {
     /// By the peer's own words.
     pub(crate) fn said(failure: Failure) -> Self {
-        Self { failure: failure.cleaned(), said: true }
+        Self { failure: failure.cleaned(), said: true, last: false }
+    }
+
+    /// After which nobody else is to be asked.
+    pub(crate) fn last(failure: Failure) -> Self {
+        Self { failure, said: false, last: true }
     }
 
     /// Whether it speaks against the peer.
@@ -44,9 +52,24 @@ pub(crate) async fn first_good<T, F: Future<Output = Result<T, Miss>>>(
     peers: &[PeerId],
     ask: impl Fn(usize) -> F,
 ) -> Result<T, Failure> {
+    let patiences = patiences(node, peers);
+    in_turn(node, peers, patiences, ask).await
+}
+
+/// How long each of these is waited for before the next is asked beside it.
+pub(crate) fn patiences(node: &Node, peers: &[PeerId]) -> Vec<Duration> {
+    let now = node.clock.tick();
+    peers.iter().map(|peer| node.favour().patience(peer, now)).collect()
+}
+
+/// As [`first_good`], where each is waited for so long.
+pub(crate) async fn in_turn<T, F: Future<Output = Result<T, Miss>>>(
+    node: &Node,
+    peers: &[PeerId],
+    patiences: Vec<Duration>,
+    ask: impl Fn(usize) -> F,
+) -> Result<T, Failure> {
     let clock = node.clock;
-    let now = clock.tick();
-    let patiences: Vec<_> = peers.iter().map(|peer| node.favour().patience(peer, now)).collect();
     let mut stagger = Stagger::new(patiences);
     let mut asking = FuturesUnordered::new();
     let mut why = Failure::NobodyKnown;
@@ -75,6 +98,9 @@ pub(crate) async fn first_good<T, F: Future<Output = Result<T, Miss>>>(
                     debug!(peer = ?peers[at], failure = %miss.failure, "a node that was asked failed");
                     if miss.is_its_fault() {
                         node.failed(&peers[at]);
+                    }
+                    if miss.last {
+                        return Err(miss.failure);
                     }
                     stagger.failed(at);
                     why = miss.failure;

@@ -20,9 +20,10 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use http::Method;
 
-use super::beside::{Miss, first_good};
+use super::beside::{Miss, in_turn, patiences};
 use super::{Head, Item, Items, Lost, Started, Want};
 use crate::clock;
+use crate::config::Exposure;
 use crate::joined::Injector;
 use crate::node::Node;
 use crate::request::Authority;
@@ -32,6 +33,8 @@ use crate::say::say;
 const ANSWER_LIMIT: Duration = Duration::from_secs(25);
 /// Hops by which a request is tried before it goes by our own connections.
 const FIRST_HOPS: usize = 2;
+/// A quiet node waits so long for the last of them, unless it fails: the injector is not to meet it.
+const OWN_AFTER: Duration = Duration::from_secs(5);
 /// Injectors asked for one page, one beside the other.
 const MAX_ASKED: usize = 4;
 
@@ -52,7 +55,13 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     injectors.truncate(MAX_ASKED);
     let paths = paths(node, &injectors);
     let peers: Vec<_> = paths.iter().map(Path::first).collect();
-    Ok(first_good(node, &peers, |at| ask(node, paths[at], want)).await?)
+    let mut patiences = patiences(node, &peers);
+    let last_hop =
+        paths.iter().position(|path| path.hop.is_none()).and_then(|own| own.checked_sub(1));
+    if let Some(last_hop) = last_hop.filter(|_| node.config.exposure == Exposure::Quiet) {
+        patiences[last_hop] = OWN_AFTER;
+    }
+    Ok(in_turn(node, &peers, patiences, |at| ask(node, paths[at], want)).await?)
 }
 
 /// How a request goes to an injector.

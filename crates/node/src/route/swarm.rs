@@ -96,8 +96,8 @@ fn note(node: &Node, way: &Way, since: Tick, answer: &Result<Found, Failure>) {
     let took = node.clock.tick() - since;
     match answer {
         Ok(_) => node.worked(&way.peer, took),
-        Err(Failure::NotAuthentic(_)) => node.lied(&way.peer),
-        Err(failure) if is_its_fault(failure) => node.failed(&way.peer),
+        // Through a guard it may be that one's fault, which is noted there.
+        Err(failure) if way.by.is_empty() && is_its_fault(failure) => node.failed(&way.peer),
         Err(_) => {}
     }
 }
@@ -123,9 +123,12 @@ async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
         node.revoked(revocation).await;
     }
     let view = node.joined.view();
-    let snapshot = snapshot
-        .verify(&want.page, &view.trust)
-        .map_err(|e| Failure::NotAuthentic(e.to_string()))?;
+    let snapshot = snapshot.verify(&want.page, &view.trust).map_err(|error| {
+        if error.is_a_lie() {
+            node.lied(&way.peer);
+        }
+        Failure::NotAuthentic(error.to_string())
+    })?;
     node.certified(snapshot.cert());
     if let Some(Resume { root: Some(root), .. }) = &want.resume
         && snapshot.head().root != *root

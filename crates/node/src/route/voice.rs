@@ -2,12 +2,12 @@
 //! learn who asks, nor the guard for what.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use busel_net::endpoint::Stream;
 use busel_net::frame::{self, FrameError};
 use busel_proto::failure::Failure;
-use busel_proto::favour::Standing;
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_proto::question::{MAX_CHUNK, seal_question};
@@ -21,7 +21,7 @@ use tokio_util::io::StreamReader;
 use super::beside::{Miss, first_good};
 use crate::node::Node;
 use crate::origin::StreamIo;
-use crate::say::say;
+use crate::say::{self, say};
 
 /// A guard says within this time whether it passes a question on; it may have to connect first.
 const PASS_LIMIT: Duration = Duration::from_secs(6);
@@ -36,7 +36,7 @@ pub(crate) struct Way {
     pub(crate) peer: PeerId,
     /// Through the first of these that passes questions on to it, and does not learn for what.
     pub(crate) by: Vec<PeerId>,
-    /// Whether it may be asked without, if none of them does. It has no say in that.
+    /// Whether it may be asked without, if all of them are gone or don't know it.
     pub(crate) may_meet: bool,
 }
 
@@ -47,27 +47,28 @@ impl Way {
     }
 }
 
-/// Asks, and returns the answer and what follows it. Guards that are silent are not waited for: the next
-/// one is asked beside them; and who failed a moment ago is asked only if there is no other way.
+/// Asks, and returns the answer and what follows it. A guard that is silent is not waited for: the next
+/// one is asked beside it. The node itself is met only if each of them can't be reached or does not know
+/// it; nothing that it could bring about counts, nor that a guard is slow.
 pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, Voice), Failure> {
-    let mut guards = way.by.clone();
-    if way.may_meet {
-        let (favour, now) = (node.favour(), node.clock.tick());
-        guards.retain(|guard| favour.standing(guard, now) == Standing::Good);
-    }
-    let heard = first_good(node, &guards, |at| {
-        let passed = through(node, guards[at], way.peer, ask);
+    let may_meet = &AtomicBool::new(way.may_meet);
+    let heard = first_good(node, &way.by, |at| {
+        let passed = through(node, way.by[at], way.peer, ask);
         async move {
-            match passed.await {
-                Err(Passing::Refused(miss)) => Err(miss),
-                Err(Passing::Lost(failure)) => Ok(Err(failure)),
-                Ok(heard) => Ok(Ok(heard)),
-            }
+            passed.await.map_err(|passing| {
+                let excused = matches!(passing, Passing::NotThere(_) | Passing::NotKnown(_));
+                may_meet.fetch_and(excused, Ordering::Relaxed);
+                match passing {
+                    Passing::NotThere(failure) => failure.into(),
+                    Passing::NotKnown(failure) | Passing::Refused(failure) => Miss::said(failure),
+                    Passing::Lost(failure) => Miss::last(failure),
+                }
+            })
         }
     });
     match heard.await {
-        Ok(heard) => heard,
-        Err(_) if way.may_meet => plain(node, way.peer, ask).await,
+        Ok(heard) => Ok(heard),
+        Err(_) if may_meet.load(Ordering::Relaxed) => plain(node, way.peer, ask).await,
         Err(why) => Err(why),
     }
 }
@@ -80,9 +81,14 @@ async fn plain(node: &Node, peer: PeerId, ask: &Ask) -> Result<(Answer, Voice), 
 
 /// Why nothing came through a guard.
 enum Passing {
-    /// It does not pass it on.
-    Refused(Miss),
-    /// Anything else.
+    /// It can't be reached.
+    NotThere(Failure),
+    /// It does not know the node.
+    NotKnown(Failure),
+    /// It does not pass it on, for another reason: the other node may have brought that about.
+    Refused(Failure),
+    /// It broke off after it was passed on, or was changed. Nobody else is asked: that would tell more
+    /// of them what is read.
     Lost(Failure),
 }
 
@@ -102,18 +108,22 @@ async fn through(
     let (envelope, key) = seal_question(ask, &to, rand::random())
         .map_err(|error| Failure::Protocol(error.to_string()))?;
     let forward = Ask::Forward { to, envelope };
-    let said = timeout(PASS_LIMIT, say(node, guard, &forward)).await;
-    let (answer, mut stream) = match said.unwrap_or(Err(Failure::Silent)) {
-        Ok(said) => said,
-        Err(failure) => return Err(Passing::Refused(failure.into())),
+    let open = timeout(PASS_LIMIT, node.endpoint.open(&guard)).await;
+    let stream = match open {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(Passing::NotThere(error.into())),
+        Err(_) => return Err(Passing::NotThere(Failure::Silent)),
     };
+    let said = timeout(PASS_LIMIT, say::on(stream, &forward)).await;
+    let (answer, mut stream) = said.unwrap_or(Err(Failure::Silent)).map_err(Passing::Refused)?;
     let unexpected = || Failure::Protocol("an unexpected answer".into());
     match answer {
         Answer::Open => {}
-        Answer::Declined { failure } => {
-            return Err(Passing::Refused(Miss::said(Failure::declined(&failure))));
+        Answer::Declined { failure: Failure::NotAllowed(why) } => {
+            return Err(Passing::NotKnown(Failure::declined(&Failure::NotAllowed(why))));
         }
-        _ => return Err(Passing::Refused(unexpected().into())),
+        Answer::Declined { failure } => return Err(Passing::Refused(Failure::declined(&failure))),
+        _ => return Err(Passing::Refused(unexpected())),
     }
     // From here on the other node speaks: whatever it says, it is not asked in the clear.
     let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(broken)?;
@@ -157,7 +167,8 @@ pub(crate) fn broken(error: FrameError) -> Failure {
     match error {
         FrameError::Bad(error) => Failure::Protocol(error.to_string()),
         FrameError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Failure::NotAuthentic("a sealed answer was changed on the way".into())
+            // By whoever passed it on: the node itself is not to be blamed.
+            Failure::Protocol("a sealed answer was changed on the way".into())
         }
         FrameError::Io(_) | FrameError::End => Failure::CutOff,
     }

@@ -18,13 +18,15 @@ use tracing::{debug, warn};
 
 use super::sender::Sender;
 use super::streams::Datagram;
-use super::{Shared, canonical, door, inner_addr, lock};
+use super::{Listen, Shared, canonical, door, inner_addr, lock};
 
 /// What the system gathers into one buffer at most, and how many buffers it fills in one call.
 const BUFFER: usize = 64 * 1024;
 const BUFFERS: usize = 8;
 /// Calls in a row that may bring nothing but junk before others get their turn.
 const ROUNDS: usize = 8;
+/// Ports by chance that are tried for one that is free for TCP, too.
+const TRIES: usize = 8;
 
 /// A socket for each family of addresses.
 #[derive(Debug)]
@@ -42,6 +44,27 @@ pub(super) struct Socket {
     sender: Sender,
 }
 
+/// The socket on which a node listens, and its door for TCP at the same port. A port by chance is one
+/// that both have.
+fn listening(shared: &Arc<Shared>, listen: &Listen) -> io::Result<UdpSocket> {
+    let mut tried = Vec::new();
+    loop {
+        let socket = UdpSocket::bind_full(listen.addr)?;
+        let bound = socket.local_addr()?;
+        if let Err(error) = door::open(shared, bound, &listen.secret) {
+            if listen.addr.port() == 0 && tried.len() < TRIES {
+                // Held until another port was found, so that it is another one.
+                tried.push(socket);
+                continue;
+            }
+            warn!(%error, "nobody can come by TCP: another program has the port of the veil");
+        }
+        // It is bound once.
+        let _ = shared.bound.set(bound);
+        return Ok(socket);
+    }
+}
+
 /// What was received and not taken yet.
 #[derive(Debug)]
 struct Held {
@@ -55,32 +78,20 @@ struct Held {
 
 impl Socket {
     pub(super) fn bind(shared: Arc<Shared>) -> io::Result<Self> {
-        let listen = shared.listen.map(|listen| listen.addr);
+        let mut ours = shared.listen.map(|listen| listening(&shared, &listen)).transpose()?;
         let any = [(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()];
         let [v4, v6] = any.map(|any: SocketAddr| {
-            let ours = listen.filter(|listen| listen.is_ipv4() == any.is_ipv4());
-            match UdpSocket::bind_full(ours.unwrap_or(any)) {
-                Ok(socket) => Ok(Some(Arc::new(socket))),
-                Err(error) if ours.is_some() => Err(error),
-                Err(error) => {
+            let is_ours = shared.listen.is_some_and(|l| l.addr.is_ipv4() == any.is_ipv4());
+            if let Some(ours) = ours.take_if(|_| is_ours) {
+                return Some(Arc::new(ours));
+            }
+            UdpSocket::bind_full(any)
+                .inspect_err(|error| {
                     debug!(%error, v4 = any.is_ipv4(), "no veil over this family of addresses");
-                    Ok(None)
-                }
-            }
+                })
+                .ok()
+                .map(Arc::new)
         });
-        let (v4, v6) = (v4?, v6?);
-        if let Some(listen) = listen {
-            let socket = if listen.is_ipv4() { &v4 } else { &v6 };
-            if let Some(socket) = socket {
-                // It is bound once.
-                let _ = shared.bound.set(socket.local_addr()?);
-            }
-        }
-        if let (Some(bound), Some(listen)) = (shared.bound.get(), &shared.listen)
-            && let Err(error) = door::open(&shared, *bound, &listen.secret)
-        {
-            warn!(%error, "nobody can come by TCP: another program has the port of the veil");
-        }
         let weak = |socket: &Option<Arc<UdpSocket>>| {
             socket.as_ref().map(Arc::downgrade).unwrap_or_default()
         };
