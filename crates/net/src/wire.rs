@@ -39,6 +39,9 @@ pub trait Wire: std::fmt::Debug + Send + Sync {
         builder: iroh::endpoint::Builder,
     ) -> Result<iroh::endpoint::Builder, WireError>;
 
+    /// The endpoint that was set up last is the one that is used from now on.
+    fn is_used(&self) {}
+
     /// Where it can reach `contact`; nothing if it can't.
     fn addresses(&self, contact: &Contact) -> Vec<TransportAddr>;
 

@@ -5,12 +5,15 @@ mod probe;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use busel_net::dial::Dialer;
 use busel_net::relay::{Identity, RelayConfig, RelayServer};
 use busel_net::wire::relay::Relay;
 use busel_net::wire::{Contact, Wire};
 use busel_net::{Endpoint, frame};
+use busel_proto::guards::GUARDS;
+use busel_proto::id::Hash;
 use busel_proto::invite::RelayTicket;
 use busel_proto::message;
 use busel_proto::page::HostName;
@@ -174,4 +177,34 @@ async fn without_a_token_of_ours_the_way_in_is_not_there() {
     }
     let entered = probe(relay.addr(), &format!("/{secret}/{token}/first")).await;
     assert!(entered.starts_with("HTTP/1.1 101"), "{entered}");
+}
+
+/// How many of `many` relays that answer nothing are met by a node in ten seconds, if all may be or a few.
+async fn met(many: usize, few: bool) -> usize {
+    let (mut tickets, mut doors) = (Vec::new(), Vec::new());
+    let real = relay().await;
+    for n in 0..many {
+        let door = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
+        let addr = door.local_addr().unwrap().to_string();
+        let pin = Hash([u8::try_from(n).unwrap(); 32]);
+        tickets.push(RelayTicket { addr, pin, ..real.ticket().clone() });
+        doors.push(door);
+    }
+    let wire = Relay::start(Dialer::default(), &tickets).await.unwrap();
+    if few {
+        wire.keep_to_few(None);
+    }
+    let node = Endpoint::bind([1; 32], vec![Arc::new(wire)], vec![]).await.unwrap();
+    let comes =
+        doors.iter().map(|door| tokio::time::timeout(Duration::from_secs(10), door.accept()));
+    let came = futures_util::future::join_all(comes).await;
+    node.close().await;
+    real.stop().await;
+    came.iter().filter(|came| came.is_ok()).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_relays_a_few_are_met() {
+    let (all, few) = tokio::join!(met(7, false), met(7, true));
+    assert_eq!((all, few), (7, GUARDS));
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use busel_net::endpoint::Stream;
-use busel_proto::assigned::{MAX_OFFERS, Offer, chosen, of_day, offered};
+use busel_proto::assigned::{MAX_OFFERS, Offer, Shown, chosen, offered};
 use busel_proto::cert::{Revocation, TrustSet};
 use busel_proto::failure::Failure;
 use busel_proto::id::{PeerId, SnapshotKey};
@@ -293,13 +293,13 @@ async fn hold(
 #[derive(Debug)]
 pub(crate) struct Offers {
     now: tokio::sync::Mutex<Option<(Instant, Arc<Vec<Offer>>)>>,
-    seed: [u8; 32],
+    shown: Arc<Mutex<Shown>>,
 }
 
 impl Offers {
     /// None yet. `seed` draws what is offered in a day.
     pub(crate) fn new(seed: [u8; 32]) -> Self {
-        Self { now: tokio::sync::Mutex::default(), seed }
+        Self { now: tokio::sync::Mutex::default(), shown: Arc::new(Mutex::new(Shown::new(seed))) }
     }
 
     async fn now(&self, node: &Node) -> Option<Arc<Vec<Offer>>> {
@@ -307,9 +307,11 @@ impl Offers {
         if let Some((_, offers)) = held.as_ref().filter(|(since, _)| since.elapsed() < REST) {
             return Some(offers.clone());
         }
-        let (store, seed) = (node.store.clone(), self.seed);
-        let offers = node
-            .spawn_blocking(move || store.offers().map(|all| of_day(&all, &seed, clock::now())));
+        let (store, shown) = (node.store.clone(), self.shown.clone());
+        let offers = node.spawn_blocking(move || {
+            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            store.offers().map(|all| shown.today(all, clock::now()))
+        });
         let offers = Arc::new(offers.await.ok()?.ok()?);
         *held = Some((Instant::now(), offers.clone()));
         Some(offers)

@@ -2,7 +2,8 @@
 //!
 //! A quiet node never speaks to them. It has a guard pass on a question that is sealed to one, so all
 //! that counts of a card is the id that signed it. Ids cost nothing: a guard could tell of one of its
-//! own, and read what it passes on. So only who is told of by two guards is asked.
+//! own, and read what it passes on. So whom one guard alone tells of is asked through the others, which
+//! pass questions on only to whom they have met themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,15 +25,12 @@ use crate::say::say;
 /// One answer is waited for this long.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// So many guards have to tell of one.
-const TELLERS: usize = 2;
-
 /// What each guard told last.
 #[derive(Debug, Default)]
 pub(crate) struct Hearsay(Mutex<BTreeMap<PeerId, BTreeSet<PeerId>>>);
 
 impl Hearsay {
-    /// How to ask them, through those of `guards` that told of them.
+    /// How to ask them, through `guards`.
     pub(crate) fn ways(&self, guards: &[PeerId]) -> Vec<Way> {
         let told = self.told();
         let mut tellers: BTreeMap<PeerId, Vec<PeerId>> = BTreeMap::new();
@@ -41,8 +39,11 @@ impl Hearsay {
                 tellers.entry(*peer).or_default().push(*guard);
             }
         }
-        tellers.retain(|_, by| by.len() >= TELLERS);
-        tellers.into_iter().map(|(peer, by)| Way { peer, by, may_meet: false }).collect()
+        let ways = tellers.into_iter().map(|(peer, tellers)| {
+            let others = guards.iter().filter(|guard| tellers != [**guard]);
+            Way { peer, by: others.copied().collect(), may_meet: false }
+        });
+        ways.filter(|way| !way.by.is_empty()).collect()
     }
 
     /// What a guard tells now; what it told before is over.
@@ -91,15 +92,20 @@ mod tests {
     const C: PeerId = PeerId([3; 32]);
 
     #[test]
-    fn who_is_told_of_is_asked_through_who_told_and_never_met() {
+    fn who_is_told_of_is_asked_through_others_than_the_one_who_told_and_never_met() {
         let hearsay = Hearsay::default();
         hearsay.heard(A, vec![B, C]);
-        assert!(hearsay.ways(&[A, B]).is_empty(), "it may be A's own");
+        assert!(hearsay.ways(&[A]).is_empty(), "it may be A's own");
+        let ways = hearsay.ways(&[A, B]);
+        assert_eq!(ways, [Way { peer: C, by: vec![B], may_meet: false }]);
         hearsay.heard(B, vec![C]);
         let ways = hearsay.ways(&[A, B]);
         assert_eq!(ways, [Way { peer: C, by: vec![A, B], may_meet: false }]);
         assert!(hearsay.ways(&[B]).is_empty(), "who told is no guard any more");
         hearsay.heard(A, vec![]);
+        let ways = hearsay.ways(&[A, B]);
+        assert_eq!(ways, [Way { peer: C, by: vec![A], may_meet: false }]);
+        hearsay.heard(B, vec![]);
         assert!(hearsay.ways(&[A, B]).is_empty());
     }
 }

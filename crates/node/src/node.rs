@@ -60,10 +60,11 @@ use crate::save::Saver;
 use crate::serve::{self, Inject};
 use crate::tunnel;
 use crate::upstreams::Search;
-use crate::wires::{OwnVeil, Wires};
+use crate::wires::{self, OwnVeil, Wires};
 
 /// Names of settings in the store.
 const IDENTITY: &str = "identity";
+const OFFERS: &str = "offers-seed";
 const SAVED: &str = "saved-nodes";
 /// A public page is tunnelled to only when every other way failed, or was silent for this long.
 const TUNNEL_AFTER: Duration = Duration::from_secs(10);
@@ -188,6 +189,7 @@ impl Node {
         let giving = Arc::new(OwnGiving::new(&config, OwnGiving::kept(&store)?, clock));
         let own_relay = OwnRelay::start(&config, &store, &giving).await?;
         let identity = identity(&store, config.exposure)?;
+        let offers_seed = kept_random(&store, OFFERS)?;
         let roots = origin::roots(&config.extra_ca)?;
         let (reach, lent_reach) = (config.reach()?, config.reach_for_others()?);
         let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
@@ -223,7 +225,7 @@ impl Node {
                 guarded,
                 hearsay: (!open).then(Hearsay::default),
                 assigned,
-                offers: Offers::new(rand::random()),
+                offers: Offers::new(offers_seed),
                 question_key: Mutex::new(QuestionKey::new(&identity)),
                 config,
                 store,
@@ -303,8 +305,14 @@ impl Node {
     /// Asks the guards of a quiet node what it needs of them: whom they know, and what to hold for
     /// others. It is done about each hour by itself.
     pub async fn tend(&self) {
+        self.keep_homes().await;
         hearsay::round(self).await;
         assigned::round(self).await;
+    }
+
+    async fn keep_homes(&self) {
+        let (relay, store) = (self.relay_wire.clone(), self.store.clone());
+        blocking(move || wires::keep_homes(&relay, &store)).await;
     }
 
     /// Takes a new id, as a quiet node does each day by itself; an open one keeps its own. What is under
@@ -341,6 +349,7 @@ impl Node {
         }
         self.keep_given().await;
         self.keep_network().await;
+        self.keep_homes().await;
         if let Some(assigned) = self.assigned.clone() {
             blocking(move || assigned.clear()).await;
         }
@@ -754,12 +763,17 @@ fn identity(store: &Store, exposure: Exposure) -> Result<[u8; 32], StartError> {
     if exposure == Exposure::Quiet {
         return Ok(rand::random());
     }
-    let kept = store.setting(IDENTITY)?.and_then(|bytes| bytes.try_into().ok());
+    kept_random(store, IDENTITY)
+}
+
+/// Random bytes that are made once.
+fn kept_random(store: &Store, name: &str) -> Result<[u8; 32], StartError> {
+    let kept = store.setting(name)?.and_then(|bytes| bytes.try_into().ok());
     match kept {
-        Some(identity) => Ok(identity),
+        Some(kept) => Ok(kept),
         None => {
             let new: [u8; 32] = rand::random();
-            store.set(IDENTITY, &new)?;
+            store.set(name, &new)?;
             Ok(new)
         }
     }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use busel_net::endpoint::Stream;
 use busel_proto::failure::Failure;
-use busel_proto::giving::Kind;
+use busel_proto::giving::{Kind, Rest};
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask};
 use bytes::Bytes;
 use tokio::time::timeout;
+use tracing::debug;
 
 use crate::config::Exposure;
 use crate::node::Node;
@@ -76,6 +77,11 @@ async fn open(
             return Err(Failure::NotAllowed("it does not know that node".into()));
         }
         _ => {}
+    }
+    // That has nothing to do with where it should go, and the asker is to know.
+    if let Some(rest @ (Rest::Battery | Rest::Metered)) = node.giving.account().rest {
+        debug!(?rest, "nothing is passed on now");
+        return Err(Failure::NotAllowed("it passes nothing on now".into()));
     }
     let place = node.giving.place(peer)?;
     let mut onward = node.endpoint.open(&to).await?;

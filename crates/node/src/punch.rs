@@ -37,7 +37,7 @@ pub(crate) async fn run(node: &Node) {
         for peer in node.endpoint.by_relay() {
             if node.veil.punches().is_due(&peer, node.clock.tick()) {
                 match timeout(LIMIT, meet(node, peer)).await {
-                    Ok(Ok(true)) => node.veil.punches().met(&peer),
+                    Ok(Ok(true)) => node.veil.punches().met(&peer, node.clock.tick()),
                     Ok(Ok(false)) => debug!("the NATs let nothing through"),
                     Ok(Err(failure)) => debug!(%failure, "no hole was punched"),
                     Err(_) => debug!("a node was silent when asked to punch a hole"),

@@ -15,6 +15,7 @@ use busel_proto::network::is_public;
 use busel_proto::punch::Punches;
 use busel_proto::veil::VeilSecret;
 use busel_store::Store;
+use tracing::debug;
 
 use crate::config::{Config, Exposure};
 use crate::node::StartError;
@@ -22,6 +23,7 @@ use crate::node::StartError;
 /// Names of settings in the store.
 const SECRET: &str = "veil-secret";
 const PORT: &str = "veil-port";
+const HOMES: &str = "relay-guards";
 
 /// The wires: by relay and veiled unless its owner wants one of them not, or all must go through a
 /// proxy; plain only if asked for.
@@ -41,6 +43,10 @@ impl Wires {
     ) -> Result<Self, StartError> {
         let relays: Vec<RelayTicket> = invites.iter().flat_map(|i| i.relays.clone()).collect();
         let relay = Arc::new(Relay::start(dialer.clone(), &relays).await?);
+        if config.exposure == Exposure::Quiet {
+            relay.keep_to_few(store.setting(HOMES)?.as_deref());
+            keep_homes(&relay, store);
+        }
         let dials = config.veil && !dialer.is_upstream();
         let listen = listen(config, dials, store)?;
         let veil = (dials || listen.is_some()).then(|| Arc::new(Veil::new(listen)));
@@ -74,6 +80,13 @@ impl Wires {
         let map = NonZeroU16::new(port).filter(|_| wanted).map(PortMap::start);
         let secret = Some(listen.secret);
         Ok(OwnVeil { wire: Some(wire), secret, public, map, punches: Mutex::default() })
+    }
+}
+
+/// Keeps what is new of the relays to which a quiet node keeps. Waits for the disk.
+pub(crate) fn keep_homes(relay: &Relay, store: &Store) {
+    if let Some(Err(error)) = relay.news().map(|bytes| store.set(HOMES, &bytes)) {
+        debug!(%error, "which relays were chosen was not kept");
     }
 }
 

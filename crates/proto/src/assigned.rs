@@ -6,7 +6,7 @@
 //! to it. Ids change daily and cost nothing, so no one can have a page be held by a node of his choice
 //! for long, nor does holding it mean anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 
@@ -43,19 +43,41 @@ fn distance(id: &PeerId, key: &SnapshotKey) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// What may be offered in a day of all that there is: a part by lot, the same for all who ask, so that
-/// asking under many ids shows no more. `seed` is the offering node's own.
-pub fn of_day(all: &[Offer], seed: &[u8; 32], now: UnixTime) -> Vec<Offer> {
-    let day = (now.0 / DAY_SECS).to_be_bytes();
-    let lot = |key: &SnapshotKey| {
-        let mut hasher = blake3::Hasher::new_keyed(seed);
-        hasher.update(&day).update(&key.0);
-        *hasher.finalize().as_bytes()
-    };
-    let mut drawn = all.to_vec();
-    drawn.sort_by_cached_key(|offer| lot(&offer.key));
-    drawn.truncate(MAX_A_DAY);
-    drawn
+/// What is offered in a day of all that there is: a part by lot, the same for all who ask, so that asking
+/// under many ids shows no more.
+#[derive(Debug)]
+pub struct Shown {
+    seed: [u8; 32],
+    day: u64,
+    keys: BTreeSet<SnapshotKey>,
+}
+
+impl Shown {
+    /// Nothing yet. `seed` is the offering node's own, always the same.
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { seed, day: 0, keys: BTreeSet::new() }
+    }
+
+    /// What may be offered at `now`: what was today, as far as it is there, and more of `all` while that
+    /// were not [`MAX_A_DAY`].
+    pub fn today(&mut self, all: Vec<Offer>, now: UnixTime) -> Vec<Offer> {
+        let day = now.0 / DAY_SECS;
+        if day != self.day {
+            (self.day, self.keys) = (day, BTreeSet::new());
+        }
+        let lot = |key: &SnapshotKey| {
+            let mut hasher = blake3::Hasher::new_keyed(&self.seed);
+            hasher.update(&day.to_be_bytes()).update(&key.0);
+            *hasher.finalize().as_bytes()
+        };
+        let (mut shown, mut others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|offer| self.keys.contains(&offer.key));
+        others.sort_by_cached_key(|offer| lot(&offer.key));
+        others.truncate(MAX_A_DAY - self.keys.len());
+        self.keys.extend(others.iter().map(|offer| offer.key));
+        shown.append(&mut others);
+        shown
+    }
 }
 
 /// What is offered to `id` of all that may be: what is nearest to it.
@@ -123,7 +145,11 @@ mod tests {
             })
             .collect();
         let now = UnixTime(1_800_000_000);
-        let today = of_day(&all, &[5; 32], now);
+        let mut shown = Shown::new([5; 32]);
+        let today = shown.today(all.clone(), now);
+        assert_eq!(shown.today(all[100..].to_vec(), now).len(), {
+            today.iter().filter(|offer| all[100..].contains(offer)).count()
+        });
         let mut seen: Vec<_> = (0..=255)
             .flat_map(|n| offered(&PeerId([n; 32]), &today))
             .map(|offer| offer.key)
@@ -131,7 +157,7 @@ mod tests {
         seen.sort();
         seen.dedup();
         assert_eq!(seen.len(), MAX_A_DAY);
-        let later = of_day(&all, &[5; 32], UnixTime(now.0 + DAY_SECS));
+        let later = shown.today(all, UnixTime(now.0 + DAY_SECS));
         let both = later.iter().filter(|offer| today.contains(offer)).count();
         assert!(both < MAX_A_DAY / 2, "{both}");
     }

@@ -149,6 +149,13 @@ impl Guards {
         self.kept.held.iter().any(|guard| guard.peer == *peer)
     }
 
+    /// Only these may be any of them from now on.
+    pub fn keep_to(&mut self, candidates: &[Candidate]) {
+        let before = self.kept.held.len();
+        self.kept.held.retain(|guard| candidates.iter().any(|c| c.peer == guard.peer));
+        self.changed |= self.kept.held.len() != before;
+    }
+
     /// Sees to it that there are enough of them. `seed` is 32 random bytes.
     pub fn fill(&mut self, candidates: &[Candidate], seed: [u8; 32], now: UnixTime) {
         self.kept.barred.retain(|barred| now.since(barred.since) < BARRED);
@@ -156,9 +163,8 @@ impl Guards {
         let is_cut = self.kept.held.iter().all(|guard| guard.is_silent(now));
         let spare = usize::from(is_cut && self.kept.held.len() >= GUARDS);
         let wanted = GUARDS.max(self.kept.held.len() + spare).min(MAX);
-        let mut dice = ChaCha8Rng::from_seed(seed);
         while self.kept.held.len() < wanted {
-            let Some(drawn) = self.draw(candidates, &mut dice) else { return };
+            let Some(drawn) = self.draw(candidates, &seed) else { return };
             self.take(&drawn, now);
         }
     }
@@ -213,7 +219,7 @@ impl Guards {
 
     /// One by lot: of those whose invite was confirmed before others, and of another network than the
     /// guards that there are before one of the same.
-    fn draw(&self, candidates: &[Candidate], dice: &mut ChaCha8Rng) -> Option<Candidate> {
+    fn draw(&self, candidates: &[Candidate], seed: &[u8; 32]) -> Option<Candidate> {
         let barred = |peer: &PeerId, lied: bool| {
             let mut barred = self.kept.barred.iter();
             barred.any(|barred| barred.peer == *peer && barred.lied == lied)
@@ -222,7 +228,7 @@ impl Guards {
         let free = candidates.iter().filter(|c| !self.has(&c.peer) && !barred(&c.peer, true));
         let ranked = free.map(|c| {
             let rank = (barred(&c.peer, false), !c.confirmed, is_near(c.group));
-            (rank, dice.next_u64(), c)
+            (rank, *blake3::keyed_hash(seed, &c.peer.0).as_bytes(), c)
         });
         ranked.min_by_key(|(rank, lot, _)| (*rank, *lot)).map(|(.., c)| *c)
     }

@@ -53,9 +53,9 @@ impl Punches {
         true
     }
 
-    /// It was met: when it is lost, it is tried at once.
-    pub fn met(&mut self, peer: &PeerId) {
-        self.tried.remove(peer);
+    /// It was met: when it is lost, it is tried again soon.
+    pub fn met(&mut self, peer: &PeerId, now: Tick) {
+        self.tried.insert(*peer, (1, now));
     }
 
     /// The device is on another network, with another NAT.
@@ -98,14 +98,14 @@ mod tests {
         let due: Vec<u64> = (0..20_000).filter(|second| punches.is_due(&A, at(*second))).collect();
         assert_eq!(due[..5], [0, 15, 45, 105, 225]);
         assert_eq!(due[due.len() - 1] - due[due.len() - 2], MOST_REST.as_secs());
-        punches.met(&A);
-        assert!(punches.is_due(&A, at(20_000)));
+        punches.met(&A, at(20_000));
+        assert!(!punches.is_due(&A, at(20_001)) && punches.is_due(&A, at(20_015)));
         punches.moved();
-        assert!(punches.is_due(&A, at(20_000)));
+        assert!(punches.is_due(&A, at(20_016)));
         for n in 0..u32::try_from(MAX).unwrap() + 10 {
             let mut id = [9; 32];
             id[..4].copy_from_slice(&n.to_be_bytes());
-            punches.is_due(&PeerId(id), at(20_001));
+            punches.is_due(&PeerId(id), at(20_017));
         }
         assert_eq!(punches.tried.len(), MAX);
     }

@@ -48,10 +48,12 @@ impl Stagger {
         }
     }
 
-    /// One has failed: the next is due.
+    /// One has failed: the next is due, if it was the last one; else that one still has its time.
     pub fn failed(&mut self, at: usize) {
+        if self.running.last() == Some(&at) {
+            self.next_at = None;
+        }
         self.running.retain(|running| *running != at);
-        self.next_at = None;
     }
 
     /// Those that were started before `winner` and have still not answered.
@@ -101,5 +103,15 @@ mod tests {
         stagger.failed(2);
         assert_eq!(stagger.poll(at(62)), Output::GiveUp);
         assert_eq!(Stagger::new([]).poll(at(0)), Output::GiveUp);
+    }
+
+    #[test]
+    fn who_fails_late_takes_nobody_elses_time() {
+        let mut stagger = three();
+        assert_eq!(stagger.poll(at(0)), Output::Start(0));
+        assert_eq!(stagger.poll(at(100)), Output::Start(1));
+        stagger.failed(0);
+        assert_eq!(stagger.poll(at(101)), Output::Wait(Some(at(150))));
+        assert_eq!(stagger.poll(at(150)), Output::Start(2));
     }
 }

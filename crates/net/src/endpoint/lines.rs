@@ -16,9 +16,6 @@ use super::{Connection, FORGET, MAX_PEERS, PATH_SILENT, Streams, lock};
 /// those connections are looked at.
 pub(super) const AT_FIRST: Duration = Duration::from_secs(2);
 
-/// After so long without a packet QUIC has looked for other ways.
-const GIVEN_UP: Duration = PATH_SILENT.saturating_add(Duration::from_secs(2));
-
 /// All connections. It keeps none of them up.
 #[derive(Debug, Default)]
 pub(super) struct Lines(HashMap<PeerId, Vec<Line>>);
@@ -79,7 +76,7 @@ impl Heard {
     /// Whether nothing is lost if it is closed: nothing is under way, or QUIC itself found no other way
     /// for it.
     fn is_lost(&self) -> bool {
-        lock(&self.streams).open == 0 || self.heard.1.elapsed() > GIVEN_UP
+        lock(&self.streams).open == 0 || self.heard.1.elapsed() > PATH_SILENT
     }
 }
 

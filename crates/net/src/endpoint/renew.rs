@@ -33,6 +33,7 @@ impl Endpoint {
             return Ok(());
         }
         let old = std::mem::replace(&mut *lock(&self.0.present), new.clone());
+        self.0.wires.iter().for_each(|wire| wire.is_used());
         let slots = std::mem::take(&mut *lock(&self.0.peers));
         lock(&self.0.failures).clear();
         self.0.tasks.spawn(self.0.clone().accept_all(new, false));

@@ -7,6 +7,7 @@
 //! without its random credentials is refused, else it would be an open door on the device.
 
 mod hello;
+mod homes;
 mod line;
 mod session;
 
@@ -14,8 +15,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use busel_proto::failure::Failure;
 use busel_proto::invite::RelayTicket;
@@ -34,6 +35,7 @@ use tracing::debug;
 
 use super::{Contact, Wire, WireError};
 use crate::dial::Dialer;
+use homes::Homes;
 use line::{Line, Tls};
 
 /// A connection to a relay that is not set up by then is given up.
@@ -54,6 +56,8 @@ struct Shared {
     /// The lines to relays, by the names that stand for these.
     lines: Mutex<BTreeMap<String, Arc<Line>>>,
     credentials: String,
+    /// If not all may be asked how near they are.
+    homes: OnceLock<Homes>,
     /// Ends what was connected before the device moved to another network.
     here: Mutex<CancellationToken>,
 }
@@ -67,6 +71,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             lines: Mutex::default(),
             dialer,
+            homes: OnceLock::new(),
             here: Mutex::new(stop.child_token()),
             credentials: HEXLOWER.encode(&rand::random::<[u8; 16]>()),
         });
@@ -75,6 +80,19 @@ impl Relay {
         }
         tasks.spawn(accept(listener, shared.clone(), stop.clone(), tasks.clone()));
         Ok(Self { shared, addr, stop, tasks })
+    }
+
+    /// Asks only a few relays how near they are, always the same as far as that can be. `kept` is what
+    /// [`Relay::news`] gave.
+    pub fn keep_to_few(&self, kept: Option<&[u8]>) {
+        let homes = Homes::new(kept);
+        homes.choose(lock(&self.shared.lines).values().map(|line| &line.ticket));
+        let _ = self.shared.homes.set(homes);
+    }
+
+    /// What is to be kept of that over a restart, if it is new.
+    pub fn news(&self) -> Option<Vec<u8>> {
+        self.shared.homes.get()?.news()
     }
 
     /// Whether a relay is there: connects to it, checks its pin, and says nothing more.
@@ -233,11 +251,16 @@ impl Shared {
         let line = request.uri().host().and_then(|host| lock(&self.lines).get(host).cloned());
         let Some(line) = line else { return status(StatusCode::NOT_FOUND) };
         let connects = request.method() == Method::CONNECT;
+        if !connects && !self.may_ask(&line) {
+            return status(StatusCode::BAD_GATEWAY);
+        }
         if let Some(rtt) = line.rtt().filter(|_| !connects) {
             // A session knows already what the probe wants to know; another connection would be seen.
+            self.did(&line, Some(rtt));
             tokio::time::sleep(rtt).await;
             return status(StatusCode::OK);
         }
+        let trying = Trying { shared: self, line: &line, since: Some(Instant::now()) };
         let here = lock(&self.here).clone();
         let connecting = tokio::time::timeout(SET_UP_LIMIT, line.connect());
         let set_up = here.run_until_cancelled(connecting).await;
@@ -249,6 +272,8 @@ impl Shared {
             }
         };
         if connects {
+            trying.worked();
+            let line = line.clone();
             tasks.spawn(async move {
                 tokio::select! {
                     () = here.cancelled() => {}
@@ -261,16 +286,53 @@ impl Shared {
             });
             status(StatusCode::OK)
         } else {
-            forward(request, relay, &line).await.unwrap_or_else(|error| {
+            let answer = forward(request, relay, &line).await.unwrap_or_else(|error| {
                 debug!(%error, "relay did not answer");
                 status(StatusCode::BAD_GATEWAY)
-            })
+            });
+            if answer.status().is_success() {
+                trying.worked();
+            }
+            answer
         }
+    }
+
+    /// Whether a relay may be asked how near it is.
+    fn may_ask(&self, line: &Line) -> bool {
+        let Some(homes) = self.homes.get() else { return true };
+        let all = lock(&self.lines).clone();
+        homes.have(&line.ticket, all.values().map(|line| &line.ticket))
+    }
+
+    fn did(&self, line: &Line, took: Option<Duration>) {
+        self.homes.get().iter().for_each(|homes| homes.did(&line.ticket, took));
     }
 
     fn is_ours(&self, given: Option<&HeaderValue>) -> bool {
         let expected = BASE64.encode(format!("busel:{}", self.credentials).as_bytes());
         given.is_some_and(|given| given.as_bytes() == format!("Basic {expected}").as_bytes())
+    }
+}
+
+/// That a relay is being tried. Whoever wanted to know may go before it ends: then that failed.
+struct Trying<'a> {
+    shared: &'a Shared,
+    line: &'a Line,
+    since: Option<Instant>,
+}
+
+impl Trying<'_> {
+    fn worked(mut self) {
+        let took = self.since.take().map(|since| since.elapsed());
+        self.shared.did(self.line, took);
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        if self.since.is_some() {
+            self.shared.did(self.line, None);
+        }
     }
 }
 

@@ -52,9 +52,11 @@ const MOST: usize = 4096;
 /// Obfuscated UDP, and TCP where that is blocked.
 #[derive(Debug)]
 pub struct Veil {
-    /// That of the endpoint that was set up last, and that of the one before: sessions are an
-    /// address's, and each endpoint has its own.
+    /// That of the endpoint that is used, and before it that of the last one: sessions are an address's,
+    /// and each endpoint has its own.
     shared: Mutex<Vec<Arc<Shared>>>,
+    /// That of the endpoint that is being set up.
+    next: Mutex<Option<Arc<Shared>>>,
 }
 
 /// Where a node listens, and the secret by which others open sessions to it.
@@ -86,7 +88,8 @@ pub(super) struct Shared {
 impl Veil {
     /// A wire that only dials, or one that listens, too.
     pub fn new(listen: Option<Listen>) -> Self {
-        Self { shared: Mutex::new(vec![Arc::new(Shared::new(listen))]) }
+        let shared = Mutex::new(vec![Arc::new(Shared::new(listen))]);
+        Self { shared, next: Mutex::default() }
     }
 
     /// Where it listens, once the endpoint is bound; `None` if it only dials.
@@ -129,11 +132,7 @@ impl Wire for Veil {
         if shared.listen.is_none() && shared.in_use.swap(true, Ordering::Relaxed) {
             shared = Arc::new(Shared::new(None));
             shared.in_use.store(true, Ordering::Relaxed);
-            let mut all = lock(&self.shared);
-            all.push(shared.clone());
-            while all.len() > 2 {
-                all.remove(0).streams.stop.cancel();
-            }
+            *lock(&self.next) = Some(shared.clone());
         }
         Ok(builder.add_custom_transport(Arc::new(Transport(shared))))
     }
@@ -149,6 +148,15 @@ impl Wire for Veil {
                 TransportAddr::Custom(inner_addr(addr))
             })
             .collect()
+    }
+
+    fn is_used(&self) {
+        let Some(next) = lock(&self.next).take() else { return };
+        let mut all = lock(&self.shared);
+        all.push(next);
+        while all.len() > 2 {
+            all.remove(0).streams.stop.cancel();
+        }
     }
 
     fn moved(&self) {

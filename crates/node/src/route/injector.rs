@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use busel_net::endpoint::Stream;
 use busel_net::frame::{self, FrameError};
-use busel_proto::cert::Standing;
+use busel_proto::cert::Standing as KeyStanding;
 use busel_proto::failure::Failure;
+use busel_proto::favour::Standing;
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask};
 use busel_proto::sealed::{
@@ -44,7 +45,7 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     let injectors = view.injectors_for(&want.page.url.host(), clock::now());
     let good = |injector: &Injector| {
         let standing = view.trust.standing(&injector.cert.root, &injector.cert.subkey);
-        standing == Standing::Good
+        standing == KeyStanding::Good
     };
     let (mut injectors, revoked): (Vec<_>, Vec<_>) = injectors.into_iter().partition(good);
     if injectors.is_empty() && !revoked.is_empty() {
@@ -58,7 +59,10 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     let mut patiences = patiences(node, &peers);
     let last_hop =
         paths.iter().position(|path| path.hop.is_none()).and_then(|own| own.checked_sub(1));
-    if let Some(last_hop) = last_hop.filter(|_| node.config.exposure == Exposure::Quiet) {
+    let is_good = |peer: &PeerId| node.favour().standing(peer, now) == Standing::Good;
+    if let Some(last_hop) = last_hop.filter(|hop| is_good(&peers[*hop]))
+        && node.config.exposure == Exposure::Quiet
+    {
         patiences[last_hop] = OWN_AFTER;
     }
     Ok(in_turn(node, &peers, patiences, |at| ask(node, paths[at], want)).await?)

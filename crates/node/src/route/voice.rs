@@ -5,9 +5,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use busel_net::endpoint::Stream;
+use busel_net::endpoint::{OpenError, Stream};
 use busel_net::frame::{self, FrameError};
 use busel_proto::failure::Failure;
+use busel_proto::favour::Standing;
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_proto::question::{MAX_CHUNK, seal_question};
@@ -25,6 +26,9 @@ use crate::say::{self, say};
 
 /// A guard says within this time whether it passes a question on; it may have to connect first.
 const PASS_LIMIT: Duration = Duration::from_secs(6);
+
+/// … and one that failed a moment ago is connected to within this.
+const FAILING_LIMIT: Duration = Duration::from_millis(1500);
 
 /// What comes after an answer.
 pub(crate) type Voice = Box<dyn AsyncRead + Send + Unpin>;
@@ -48,8 +52,8 @@ impl Way {
 }
 
 /// Asks, and returns the answer and what follows it. A guard that is silent is not waited for: the next
-/// one is asked beside it. The node itself is met only if each of them can't be reached or does not know
-/// it; nothing that it could bring about counts, nor that a guard is slow.
+/// one is asked beside it. The node itself is met only if each of them can't be reached, or does not know
+/// it, or passes nothing on; not if it does not let itself be reached by them.
 pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, Voice), Failure> {
     let may_meet = &AtomicBool::new(way.may_meet);
     let heard = first_good(node, &way.by, |at| {
@@ -59,7 +63,7 @@ pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, V
                 let excused = matches!(passing, Passing::NotThere(_) | Passing::NotKnown(_));
                 may_meet.fetch_and(excused, Ordering::Relaxed);
                 match passing {
-                    Passing::NotThere(failure) => failure.into(),
+                    Passing::NotThere(failure) | Passing::Mute(failure) => failure.into(),
                     Passing::NotKnown(failure) | Passing::Refused(failure) => Miss::said(failure),
                     Passing::Lost(failure) => Miss::last(failure),
                 }
@@ -83,10 +87,12 @@ async fn plain(node: &Node, peer: PeerId, ask: &Ask) -> Result<(Answer, Voice), 
 enum Passing {
     /// It can't be reached.
     NotThere(Failure),
-    /// It does not know the node.
+    /// It does not know the node, or passes nothing on now.
     NotKnown(Failure),
     /// It does not pass it on, for another reason: the other node may have brought that about.
     Refused(Failure),
+    /// It says nothing, or nothing that makes sense.
+    Mute(Failure),
     /// It broke off after it was passed on, or was changed. Nobody else is asked: that would tell more
     /// of them what is read.
     Lost(Failure),
@@ -108,14 +114,16 @@ async fn through(
     let (envelope, key) = seal_question(ask, &to, rand::random())
         .map_err(|error| Failure::Protocol(error.to_string()))?;
     let forward = Ask::Forward { to, envelope };
-    let open = timeout(PASS_LIMIT, node.endpoint.open(&guard)).await;
-    let stream = match open {
+    let is_good = node.favour().standing(&guard, node.clock.tick()) == Standing::Good;
+    let limit = if is_good { PASS_LIMIT } else { FAILING_LIMIT };
+    let stream = match timeout(limit, node.endpoint.open(&guard)).await {
         Ok(Ok(stream)) => stream,
+        Ok(Err(OpenError::Busy)) => return Err(Passing::Refused(OpenError::Busy.into())),
         Ok(Err(error)) => return Err(Passing::NotThere(error.into())),
         Err(_) => return Err(Passing::NotThere(Failure::Silent)),
     };
     let said = timeout(PASS_LIMIT, say::on(stream, &forward)).await;
-    let (answer, mut stream) = said.unwrap_or(Err(Failure::Silent)).map_err(Passing::Refused)?;
+    let (answer, mut stream) = said.unwrap_or(Err(Failure::Silent)).map_err(Passing::Mute)?;
     let unexpected = || Failure::Protocol("an unexpected answer".into());
     match answer {
         Answer::Open => {}
@@ -123,7 +131,7 @@ async fn through(
             return Err(Passing::NotKnown(Failure::declined(&Failure::NotAllowed(why))));
         }
         Answer::Declined { failure } => return Err(Passing::Refused(Failure::declined(&failure))),
-        _ => return Err(Passing::Refused(unexpected())),
+        _ => return Err(Passing::Mute(unexpected())),
     }
     // From here on the other node speaks: whatever it says, it is not asked in the clear.
     let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(broken)?;
