@@ -184,6 +184,10 @@ impl Drop for UnderWay {
         let mut streams = lock(&self.0.streams);
         streams.open = streams.open.saturating_sub(1);
         streams.since = Instant::now();
+        // Nobody uses it any more, and as long as it is there iroh keeps to its way.
+        if streams.open == 0 && self.0.doubted.is_cancelled() {
+            self.0.inner.close(0u8.into(), b"");
+        }
     }
 }
 
@@ -550,6 +554,11 @@ impl Endpoint {
 
     /// Opens a stream to `peer` on the connection there is, or on a new one.
     pub async fn open(&self, peer: &PeerId) -> Result<Stream, OpenError> {
+        self.open_within(peer, CONNECT_LIMIT).await
+    }
+
+    /// The same, where a new connection has so long at most.
+    pub async fn open_within(&self, peer: &PeerId, limit: Duration) -> Result<Stream, OpenError> {
         let slot = self.0.slot(*peer);
         let mut held = slot.lock().await;
         if let Some(connection) = held.as_ref().filter(|c| c.is_open()).cloned()
@@ -568,7 +577,7 @@ impl Endpoint {
         if let Some(silent) = held.take().filter(|c| c.idle_since().is_some()) {
             close(&silent.inner).await;
         }
-        let connection = self.connect(peer).await?;
+        let connection = self.connect(peer, limit.min(CONNECT_LIMIT)).await?;
         *held = Some(connection.clone());
         drop(held);
         connection.open().await
@@ -595,7 +604,7 @@ impl Endpoint {
         }
     }
 
-    async fn connect(&self, peer: &PeerId) -> Result<Connection, OpenError> {
+    async fn connect(&self, peer: &PeerId, limit: Duration) -> Result<Connection, OpenError> {
         let contact = lock(&self.0.contacts).get(peer).map(|(contact, _)| contact.clone());
         if self.0.backs_off(peer) {
             return Err(OpenError::Unreachable("it did not answer a moment ago".into()));
@@ -603,7 +612,7 @@ impl Endpoint {
         let (endpoint, addr) = self.0.way(peer, contact.as_ref()).ok_or(OpenError::NoWay)?;
         let elsewhere = addr.addrs.iter().any(|addr| !addr.is_relay());
         let others = lock(&self.0.lines).with(peer);
-        let reached = tokio::time::timeout(CONNECT_LIMIT, reach(&endpoint, &addr, &others)).await;
+        let reached = tokio::time::timeout(limit, reach(&endpoint, &addr, &others)).await;
         let result = match reached {
             Ok(Ok(inner)) => {
                 let near = contact.is_none();

@@ -34,21 +34,26 @@ const LIMIT: Duration = Duration::from_secs(8);
 pub(crate) async fn run(node: &Node) {
     loop {
         tokio::time::sleep(LOOK).await;
-        for peer in node.endpoint.by_relay() {
-            if node.veil.punches().is_due(&peer, node.clock.tick()) {
-                match timeout(LIMIT, meet(node, peer)).await {
-                    Ok(Ok(true)) => node.veil.punches().met(&peer, node.clock.tick()),
-                    Ok(Ok(false)) => debug!("the NATs let nothing through"),
-                    Ok(Err(failure)) => debug!(%failure, "no hole was punched"),
-                    Err(_) => debug!("a node was silent when asked to punch a hole"),
-                }
+        let mut relayed = node.endpoint.by_relay();
+        relayed.retain(|peer| node.veil.punches().is_due(peer, node.clock.tick()));
+        if relayed.is_empty() {
+            continue;
+        }
+        // Who is seen by nobody yet has not tried.
+        let Some(from) = own_address(node).await else { continue };
+        for peer in relayed {
+            node.veil.punches().tries(&peer, node.clock.tick());
+            match timeout(LIMIT, meet(node, peer, from)).await {
+                Ok(Ok(true)) => node.veil.punches().met(&peer, node.clock.tick()),
+                Ok(Ok(false)) => debug!("the NATs let nothing through"),
+                Ok(Err(failure)) => debug!(%failure, "no hole was punched"),
+                Err(_) => debug!("a node was silent when asked to punch a hole"),
             }
         }
     }
 }
 
-async fn meet(node: &Node, peer: PeerId) -> Result<bool, Failure> {
-    let from = own_address(node).await.ok_or(Failure::NobodyKnown)?;
+async fn meet(node: &Node, peer: PeerId, from: SocketAddr) -> Result<bool, Failure> {
     let (answer, _) = say(node, peer, &Ask::Punch { from: from.to_string() }).await?;
     let Answer::Met { veil } = answer else { return Ok(false) };
     if !may_go_to(node, &veil) {

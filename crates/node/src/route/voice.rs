@@ -52,8 +52,8 @@ impl Way {
 }
 
 /// Asks, and returns the answer and what follows it. A guard that is silent is not waited for: the next
-/// one is asked beside it. The node itself is met only if each of them can't be reached, or does not know
-/// it, or passes nothing on; not if it does not let itself be reached by them.
+/// one is asked beside it. The node itself is met only if each of them can't be reached, makes no sense,
+/// does not know it or passes nothing on; not if it does not let itself be reached by them.
 pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, Voice), Failure> {
     let may_meet = &AtomicBool::new(way.may_meet);
     let heard = first_good(node, &way.by, |at| {
@@ -63,7 +63,7 @@ pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, V
                 let excused = matches!(passing, Passing::NotThere(_) | Passing::NotKnown(_));
                 may_meet.fetch_and(excused, Ordering::Relaxed);
                 match passing {
-                    Passing::NotThere(failure) | Passing::Mute(failure) => failure.into(),
+                    Passing::NotThere(failure) => failure.into(),
                     Passing::NotKnown(failure) | Passing::Refused(failure) => Miss::said(failure),
                     Passing::Lost(failure) => Miss::last(failure),
                 }
@@ -85,14 +85,12 @@ async fn plain(node: &Node, peer: PeerId, ask: &Ask) -> Result<(Answer, Voice), 
 
 /// Why nothing came through a guard.
 enum Passing {
-    /// It can't be reached.
+    /// It can't be reached, or says nothing that makes sense.
     NotThere(Failure),
     /// It does not know the node, or passes nothing on now.
     NotKnown(Failure),
     /// It does not pass it on, for another reason: the other node may have brought that about.
     Refused(Failure),
-    /// It says nothing, or nothing that makes sense.
-    Mute(Failure),
     /// It broke off after it was passed on, or was changed. Nobody else is asked: that would tell more
     /// of them what is read.
     Lost(Failure),
@@ -116,14 +114,15 @@ async fn through(
     let forward = Ask::Forward { to, envelope };
     let is_good = node.favour().standing(&guard, node.clock.tick()) == Standing::Good;
     let limit = if is_good { PASS_LIMIT } else { FAILING_LIMIT };
-    let stream = match timeout(limit, node.endpoint.open(&guard)).await {
+    let connected = timeout(PASS_LIMIT, node.endpoint.open_within(&guard, limit)).await;
+    let stream = match connected {
         Ok(Ok(stream)) => stream,
         Ok(Err(OpenError::Busy)) => return Err(Passing::Refused(OpenError::Busy.into())),
         Ok(Err(error)) => return Err(Passing::NotThere(error.into())),
         Err(_) => return Err(Passing::NotThere(Failure::Silent)),
     };
     let said = timeout(PASS_LIMIT, say::on(stream, &forward)).await;
-    let (answer, mut stream) = said.unwrap_or(Err(Failure::Silent)).map_err(Passing::Mute)?;
+    let (answer, mut stream) = said.unwrap_or(Err(Failure::Silent)).map_err(Passing::NotThere)?;
     let unexpected = || Failure::Protocol("an unexpected answer".into());
     match answer {
         Answer::Open => {}
@@ -131,7 +130,7 @@ async fn through(
             return Err(Passing::NotKnown(Failure::declined(&Failure::NotAllowed(why))));
         }
         Answer::Declined { failure } => return Err(Passing::Refused(Failure::declined(&failure))),
-        _ => return Err(Passing::Mute(unexpected())),
+        _ => return Err(Passing::NotThere(unexpected())),
     }
     // From here on the other node speaks: whatever it says, it is not asked in the clear.
     let body = frame::read(&mut stream.recv, MAX_FRAME).await.map_err(broken)?;
