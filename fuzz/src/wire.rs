@@ -1,5 +1,7 @@
 //! Frames between nodes: asks and answers.
 
+use std::net::SocketAddr;
+
 use busel_proto::blob::{GROUP, MAX_WINDOW, window_after};
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len};
 use busel_proto::page::HostName;
@@ -23,7 +25,12 @@ pub fn ask(data: &[u8]) {
         | Ask::Nodes { .. }
         | Ask::Assign
         | Ask::Forward { .. }
-        | Ask::Question { .. } => {}
+        | Ask::Question { .. }
+        | Ask::Seen => {}
+        Ask::Punch { from } => {
+            let from: SocketAddr = from.parse().expect("a sane one names an address");
+            assert_ne!(from.port(), 0, "and a port");
+        }
     }
 }
 
