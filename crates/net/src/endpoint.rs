@@ -519,10 +519,7 @@ impl Endpoint {
 
     /// Whether it is connected to a node now.
     pub fn is_connected(&self, peer: &PeerId) -> bool {
-        let slot = lock(&self.0.peers).get(peer).cloned();
-        slot.is_some_and(|slot| {
-            slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(Connection::is_open))
-        })
+        self.held().iter().any(|(held, _)| held == peer)
     }
 
     /// Where a node may be reached, if it is known.

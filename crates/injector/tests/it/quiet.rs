@@ -200,7 +200,7 @@ async fn announced(world: &World, other: Option<&Node>) -> Node {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn its_guards_ask_for_it_whom_two_tell_of_and_it_meets_nobody_else() {
+async fn its_guards_ask_for_it_whom_they_tell_of_and_it_meets_nobody_else() {
     let world = World::start().await;
     let far = announced(&world, None).await;
     let guards = [announced(&world, Some(&far)).await, announced(&world, Some(&far)).await];
