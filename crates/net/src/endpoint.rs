@@ -55,9 +55,12 @@ const MAX_STREAMS: u32 = 256;
 const ACCEPT_QUEUE: usize = 64;
 /// Contacts that a running finder found and that wait to be noted.
 const FOUND_QUEUE: usize = 64;
-/// A path on which nothing came for so long is given up; iroh asks for a sign of life each five
-/// seconds. A block that comes in the middle is noticed after this.
+/// A path on which nothing came for so long is given up. A block that comes in the middle is noticed after
+/// this.
 const PATH_SILENT: Duration = Duration::from_secs(7);
+/// Where nothing was said for so long, a sign of life is asked for on all paths at once. iroh's own, which it
+/// asks for on each path by itself, don't do: the answer comes on another path, and holds the next one back.
+const ASK_FOR_LIFE: Duration = Duration::from_secs(3);
 /// A connection that came up by a relay though the node is elsewhere, too, is lifted from it: after
 /// so long a connection is tried beside it, then after four times as long, so many times.
 const LIFT_AFTER: Duration = Duration::from_secs(2);
@@ -814,6 +817,7 @@ pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
         .max_concurrent_bidi_streams(MAX_STREAMS.into())
         .max_concurrent_uni_streams(0u8.into())
         .default_path_max_idle_timeout(PATH_SILENT)
+        .keep_alive_interval(ASK_FOR_LIFE)
         .build();
     let mut report = NetReportConfig::minimal();
     // The probes by which iroh chooses its home relay go to relays that we were given only.

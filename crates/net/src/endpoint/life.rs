@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use busel_proto::failure::Failure;
 use bytes::Bytes;
+use iroh::endpoint::PathId;
 use tracing::debug;
 
 use super::{Connection, PATH_SILENT, Stream};
@@ -44,17 +45,44 @@ impl OtherEnd {
     }
 
     async fn falls_silent(&self) {
-        let heard = || self.0.inner.stats().udp_rx.datagrams;
-        let rtt = self.0.inner.paths().iter().map(|path| path.rtt()).max().unwrap_or_default();
-        let mut limit = LEAST.max(rtt * ROUND_TRIPS);
+        let mut limit = LEAST.max(self.0.slowest() * ROUND_TRIPS);
         loop {
-            let before = heard();
+            let way = self.0.way();
+            let before = self.0.heard(way);
             tokio::time::sleep(limit).await;
-            if heard() == before {
+            // What was under way on a path that is gone is sent again on another.
+            if self.0.heard(way).is_some_and(|heard| Some(heard) == before) {
                 return;
             }
             limit = LATER;
         }
+    }
+}
+
+/// What tells that somebody hears what is sent: datagrams that came, and the mean time there and back, which
+/// changes with each word that something has come.
+type Heard = (u64, Duration);
+
+impl Connection {
+    /// How long the slowest of its paths takes there and back.
+    fn slowest(&self) -> Duration {
+        self.inner.paths().iter().map(|path| path.rtt()).max().unwrap_or_default()
+    }
+
+    /// The path that what is said now takes, once it was decided. That others live is no help: QUIC says
+    /// nothing again elsewhere before it gives this one up, which takes half a minute for a relay's.
+    fn way(&self) -> Option<PathId> {
+        self.inner.paths().iter().find(|path| path.is_selected()).map(|path| path.id())
+    }
+
+    /// What was heard on a path until now, or on all; `None` once the path is gone.
+    fn heard(&self, path: Option<PathId>) -> Option<Heard> {
+        let Some(path) = path else {
+            return Some((self.inner.stats().udp_rx.datagrams, Duration::ZERO));
+        };
+        let paths = self.inner.paths();
+        let stats = paths.get(path)?.stats();
+        Some((stats.udp_rx.datagrams, stats.rtt))
     }
 }
 

@@ -40,7 +40,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(8);
 /// A write that takes longer is the end of a stream …
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
 /// … and so is such a silence, on a stream that we dialled and on one that was made to us: who still
-/// uses it says something every five seconds.
+/// uses it says something every few seconds.
 const SILENCE: (Duration, Duration) = (Duration::from_secs(40), Duration::from_secs(90));
 /// Bytes that the system takes beyond those that are on their way.
 #[cfg(any(target_os = "android", target_os = "linux"))]
