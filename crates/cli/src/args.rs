@@ -62,6 +62,12 @@ pub(crate) enum Command {
     Join(Join),
     /// Take the word of a root: keys that it takes back, or copies that it vouches for
     Heed(Heed),
+    /// Open a browser in a profile of its own that asks for everything through the running node
+    Browse(Browse),
+    /// Have browsers on this device read listed sites through Busel though they speak HTTPS: by a
+    /// certificate authority that is made here, for these sites alone
+    #[command(subcommand)]
+    Ca(Ca),
     /// Say how the running node stands
     Status(Status),
     /// Find out what stands between this device and some sites, and name it
@@ -398,6 +404,43 @@ pub(crate) enum RelayWays {
     },
     /// List the batches that were given out, and how many of each are used
     List,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Browse {
+    /// The page to begin with
+    pub(crate) url: Option<String>,
+    /// This browser [default: the first that is found of Chromium and its kin, and Firefox]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) browser: Option<PathBuf>,
+    /// Keep the profile here, with its history and cookies [default: none is left when it is closed]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) profile: Option<PathBuf>,
+    /// What else to tell the browser
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ca {
+    /// Say for which sites it vouches, until when, and which browsers believe it
+    Status,
+    /// Make it for the sites that are listed now, and have this user's browsers believe it
+    Install {
+        /// Have the whole system believe it, too: needs root
+        #[arg(long)]
+        system: bool,
+        /// Make it anew, for sites that were listed since
+        #[arg(long)]
+        anew: bool,
+    },
+    /// Have nobody believe it any more, and destroy it
+    Remove,
+    /// Write its certificate (PEM), for a browser that is not found
+    Export {
+        /// Where to [default: standard output]
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,7 @@
 //! The commands, one file each, and what they share: how a node is set up from flags and file.
 
+pub(crate) mod browse;
+pub(crate) mod ca;
 pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod get;

@@ -51,6 +51,8 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Invite(invite) => command::invite::run(&setup, invite).await,
         Command::Join(join) => command::join::run(&setup, join).await,
         Command::Heed(heed) => command::heed::run(&setup, heed).await,
+        Command::Browse(browse) => command::browse::run(&setup, browse).await,
+        Command::Ca(ca) => command::ca::run(&setup, ca).await,
         Command::Status(status) => command::status::run(&setup, status).await,
         Command::Doctor(doctor) => command::doctor::run(&setup, doctor).await,
         Command::Stop => command::stop::run(&setup).await,

@@ -25,8 +25,13 @@ use self::browser as stack;
 use self::rustls as stack;
 use crate::tls;
 
-/// What is offered beside TLS, as browsers do (RFC 7301). Relays and plain sites take the second.
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// What is offered beside TLS (RFC 7301).
+type Protocols = &'static [&'static [u8]];
+
+/// As browsers do. Relays and plain sites take the second.
+const WEB: Protocols = &[b"h2", b"http/1.1"];
+/// As browsers do for a WebSocket.
+const HTTP1: Protocols = &[b"http/1.1"];
 
 /// Bytes both ways, whatever carries them.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -53,17 +58,17 @@ impl std::fmt::Debug for Shaker {
 impl Shaker {
     /// One that believes those for whom one of these authorities vouches.
     pub fn of_the_web(roots: Arc<RootCertStore>) -> Self {
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, tls::provider()).build();
-        Self(stack::Client::new(match verifier {
-            Ok(verifier) => verifier,
-            // Only an empty store is refused.
-            Err(_) => tls::nobody(),
-        }))
+        Self(stack::Client::new(of_authorities(roots), WEB))
+    }
+
+    /// The same, for connections on which another protocol is to follow HTTP/1.1.
+    pub fn for_upgrades(roots: Arc<RootCertStore>) -> Self {
+        Self(stack::Client::new(of_authorities(roots), HTTP1))
     }
 
     /// One that believes who has the key of this pin, whatever name it shows.
     pub(crate) fn pinned(pin: Hash) -> Self {
-        Self(stack::Client::new(tls::pinned(pin)))
+        Self(stack::Client::new(tls::pinned(pin), WEB))
     }
 
     /// Shows `name`, and checks who is there. The caller limits the time.
@@ -83,3 +88,11 @@ impl Shaker {
 
 /// Keeps the verifier as the stacks take it.
 type Verifier = Arc<dyn ServerCertVerifier>;
+
+fn of_authorities(roots: Arc<RootCertStore>) -> Verifier {
+    match WebPkiServerVerifier::builder_with_provider(roots, tls::provider()).build() {
+        Ok(verifier) => verifier,
+        // Only an empty store is refused.
+        Err(_) => tls::nobody(),
+    }
+}

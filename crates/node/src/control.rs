@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::assigned::Held;
+use crate::authority::Vouches;
 use crate::config::{Exit, Exposure};
 use crate::doctor::{self, Ask, Progress, Report};
 use crate::joined;
@@ -50,6 +51,15 @@ pub trait Control: Send + Sync {
         ask: Ask,
         tell: mpsc::Sender<Progress>,
     ) -> BoxFuture<'_, Result<Report, ControlError>>;
+
+    /// What vouches for listed sites at this device's door, if it was made.
+    fn authority(&self) -> BoxFuture<'_, Result<Option<Vouches>, ControlError>>;
+
+    /// Makes it, for the sites that are listed now, in place of any other.
+    fn make_authority(&self) -> BoxFuture<'_, Result<Vouches, ControlError>>;
+
+    /// Destroys it.
+    fn forget_authority(&self) -> BoxFuture<'_, Result<(), ControlError>>;
 
     /// Heeds the word of a root, a revocation or a checkpoint, as `busel root` prints it.
     fn heed(&self, word: Vec<u8>) -> BoxFuture<'_, Result<Heard, ControlError>>;
@@ -366,6 +376,24 @@ impl Control for Node {
         Box::pin(async move {
             let report = doctor::examine(self, ask, tell).await;
             report.map_err(|error| ControlError::Failed(error.to_string()))
+        })
+    }
+
+    fn authority(&self) -> BoxFuture<'_, Result<Option<Vouches>, ControlError>> {
+        Box::pin(async move { Ok(self.vouches()) })
+    }
+
+    fn make_authority(&self) -> BoxFuture<'_, Result<Vouches, ControlError>> {
+        Box::pin(async move {
+            let made = Self::make_authority(self).await;
+            made.map_err(|e| ControlError::Failed(e.to_string()))
+        })
+    }
+
+    fn forget_authority(&self) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(async move {
+            let forgotten = Self::forget_authority(self).await;
+            forgotten.map_err(|e| ControlError::Failed(e.to_string()))
         })
     }
 

@@ -4,39 +4,103 @@
 //! the site itself, directly or through a tunnel, and leave no trace here. The race is driven in
 //! [`crate::drive`].
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use busel_proto::failure::{Failure, Route};
 use busel_proto::freshness;
+use busel_proto::memory::Step;
 use busel_proto::shape::{self, Span};
-use busel_proto::sites::{Class, SiteList};
+use busel_proto::sites::{Class, SiteList, Why};
 use busel_proto::snapshot::Wanted;
 use futures_util::StreamExt;
-use http::{Method, StatusCode};
+use futures_util::future::{Either, select};
+use http::{HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Frame;
+use tokio::time::timeout;
 
 use crate::clock;
 use crate::decode;
 use crate::drive::{Drive, Tries};
 use crate::hot::Page;
 use crate::node::Node;
-use crate::request::{Body, Request, Response, Timeline, Unanswered, full};
+use crate::request::{Body, Request, RequestBody, Response, Timeline, Unanswered, full};
 use crate::route::{Item, Started, Want, local};
+
+/// A page is shown as everybody gets it if the one for this reader is not there by then.
+const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Answers a request.
 pub(crate) async fn fetch(node: &Node, request: Request) -> Result<Response, Unanswered> {
     let view = node.joined.view();
     match view.sites.classify(&request.method, &request.url, &request.headers) {
-        Class::Private(why) => private(node, request).await.map_err(|mut unanswered| {
-            unanswered.private = Some(why);
-            unanswered
-        }),
+        Class::Private(why) => match as_a_stranger(&view.sites, &request) {
+            Some(bare) => known_or_not(node, request, bare, &view.sites).await,
+            None => private(node, request).await.map_err(|mut unanswered| {
+                unanswered.private = Some(why);
+                unanswered
+            }),
+        },
         // What a request says in its body is not in its URL.
         Class::Public if !request.body.is_end_stream() => private(node, request).await,
-        Class::Public => public(node, request, &view.sites).await,
+        Class::Public => {
+            let plan = node.public_plan(&view.sites, &request.url.host());
+            public(node, request, &view.sites, &plan).await
+        }
     }
+}
+
+/// The same request without the cookies, if it could be shared then.
+fn as_a_stranger(sites: &SiteList, request: &Request) -> Option<Request> {
+    let mut headers = request.headers.clone();
+    headers.remove(header::COOKIE);
+    let class = sites.classify(&request.method, &request.url, &headers);
+    let shared = class == Class::Public && request.body.is_end_stream();
+    let (method, url) = (request.method.clone(), request.url.clone());
+    shared.then(|| Request { method, url, headers, body: RequestBody::empty() })
+}
+
+/// A request for a public page with the reader's cookies: the page that the site has for this reader, or if it
+/// can't be had, or not soon, a copy of the one that it has for everybody. No injector is asked for that: whoever
+/// reaches one reaches the site, and such an address may be the reader's alone.
+async fn known_or_not(
+    node: &Node,
+    request: Request,
+    bare: Request,
+    sites: &Arc<SiteList>,
+) -> Result<Response, Unanswered> {
+    let credentials = |mut why: Unanswered| {
+        why.private = Some(Why::Credentials);
+        why
+    };
+    let mut known = pin!(private(node, request));
+    let failed = match timeout(KNOWN_WITHIN, known.as_mut()).await {
+        Ok(Ok(response)) => return Ok(response),
+        Ok(Err(why)) => Some(why),
+        Err(_) => None,
+    };
+    let plan = node.networks.plan(&bare.url.host(), &[Route::Swarm]);
+    let unknown = pin!(public(node, bare, sites, &plan));
+    if let Some(why) = failed {
+        return unknown.await.map(for_everybody).map_err(|_| credentials(why));
+    }
+    match select(known, unknown).await {
+        Either::Left((Ok(response), _)) => Ok(response),
+        Either::Left((Err(why), unknown)) => {
+            unknown.await.map(for_everybody).map_err(|_| credentials(why))
+        }
+        Either::Right((Ok(response), _)) => Ok(for_everybody(response)),
+        Either::Right((Err(_), known)) => known.await.map_err(credentials),
+    }
+}
+
+/// An answer that is not the one for this reader: its program must not take it for that later.
+fn for_everybody(mut response: Response) -> Response {
+    response.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// A request that may be shared.
@@ -44,6 +108,7 @@ async fn public(
     node: &Node,
     mut request: Request,
     sites: &Arc<SiteList>,
+    plan: &[Step],
 ) -> Result<Response, Unanswered> {
     if sites.find(&request.url.host()).is_some_and(|site| site.https) {
         request.url = request.url.upgraded();
@@ -58,7 +123,6 @@ async fn public(
         }
     }
     node.look_around().await;
-    let plan = node.public_plan(sites, &request.url.host());
     let want = Want {
         method: request.method.clone(),
         page: wanted,
@@ -67,7 +131,7 @@ async fn public(
         resume: None,
     };
     let tries = Tries { sites: Some(sites.clone()), request: Arc::new(request), want };
-    Drive::start(node, tries, &plan, true, copy).await
+    Drive::start(node, tries, plan, true, copy).await
 }
 
 /// A request that may not be shared.

@@ -18,6 +18,7 @@
 //! other side: what this node does for peers.
 
 mod assigned;
+pub mod authority;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -52,6 +53,7 @@ mod save;
 mod say;
 pub mod serve;
 mod tunnel;
+mod upgrade;
 mod upstreams;
 mod wires;
 

@@ -11,10 +11,11 @@ use busel_net::finder::invite::{Invited, contacts};
 use busel_net::finder::lan::Lan;
 use busel_net::finder::saved::Saved;
 use busel_net::relay::RelayError;
+use busel_net::shake::Shaker;
 use busel_net::wire::Contact;
 use busel_net::wire::relay::Relay;
 use busel_proto::cert::{Revocation, SubkeyCert};
-use busel_proto::failure::Route;
+use busel_proto::failure::{Failure, Route};
 use busel_proto::favour::{Favour, Standing};
 use busel_proto::id::PeerId;
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket, VeilTicket};
@@ -27,14 +28,15 @@ use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
 use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
 use futures_util::future::BoxFuture;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use rustls::ServerConfig;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::assigned::{self, Assigned, Offers};
+use crate::authority::{self, Authority, AuthorityError};
 use crate::clock::{self, Clock};
 use crate::config::{Config, ConfigError, Exposure};
 use crate::dht;
@@ -47,7 +49,7 @@ use crate::hearsay::{self, Hearsay};
 use crate::hot::Hot;
 use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
 use crate::networks::OwnNetworks;
-use crate::origin::{self, Origin, Own};
+use crate::origin::{self, Io, Origin, Own};
 use crate::own_relay::OwnRelay;
 use crate::prove::Prover;
 use crate::punch;
@@ -59,6 +61,7 @@ use crate::route::voice::Way;
 use crate::save::Saver;
 use crate::serve::{self, Inject};
 use crate::tunnel;
+use crate::upgrade;
 use crate::upstreams::Search;
 use crate::wires::{self, OwnVeil, Wires};
 
@@ -86,6 +89,10 @@ pub struct Inner {
     pub(crate) endpoint: Endpoint,
     pub(crate) joined: Joined,
     pub(crate) own: Own,
+    /// TLS with sites that are asked for another protocol.
+    pub(crate) upgrades: Shaker,
+    /// What vouches for listed sites at this device's door, if the reader had it made.
+    pub(crate) authority: Mutex<Option<Arc<Authority>>>,
     /// As `own` and `direct`, where somebody else says where to.
     pub(crate) lent: Own,
     lent_origin: Origin,
@@ -164,6 +171,9 @@ pub enum StartError {
     /// The proxy can't listen.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// What vouches for listed sites can't be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
 impl Node {
@@ -190,6 +200,7 @@ impl Node {
         let own_relay = OwnRelay::start(&config, &store, &giving).await?;
         let identity = identity(&store, config.exposure)?;
         let offers_seed = kept_random(&store, OFFERS)?;
+        let authority = Authority::kept(&store, clock::now())?.map(Arc::new);
         let roots = origin::roots(&config.extra_ca)?;
         let (reach, lent_reach) = (config.reach()?, config.reach_for_others()?);
         let endpoint = Endpoint::bind(identity, wires.all.clone(), finders).await?;
@@ -215,6 +226,8 @@ impl Node {
             Inner {
                 direct: Origin::new(Arc::new(own.clone()), roots.clone()),
                 prover: Prover::new(own.clone(), roots.clone()),
+                upgrades: Shaker::for_upgrades(roots.clone()),
+                authority: Mutex::new(authority),
                 lent_origin: Origin::new(Arc::new(lent.clone()), roots.clone()),
                 tunnelled: Origin::new(Arc::new(ByTunnel(weak.clone())), roots),
                 wires: wires.all.iter().map(|wire| wire.name()).collect(),
@@ -719,13 +732,26 @@ impl Behind for Node {
         Box::pin(fetch::fetch(self, request))
     }
 
-    fn tunnel(&self, client: Upgraded, host: HostName, port: u16) -> BoxFuture<'_, ()> {
+    fn tunnel(&self, client: Box<dyn Io>, host: HostName, port: u16) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             tokio::select! {
                 () = self.stop.cancelled() => {}
-                () = tunnel::carry(self, TokioIo::new(client), host, port) => {}
+                () = tunnel::carry(self, client, host, port) => {}
             }
         })
+    }
+
+    fn vouch(&self, host: &HostName, port: u16) -> Option<Arc<ServerConfig>> {
+        authority::vouch(self, host, port)
+    }
+
+    fn upgrade<'a>(
+        &'a self,
+        request: http::Request<()>,
+        host: &'a HostName,
+        port: u16,
+    ) -> BoxFuture<'a, Result<http::Response<Incoming>, Failure>> {
+        Box::pin(upgrade::upgrade(self, request, host, port))
     }
 }
 

@@ -60,6 +60,14 @@ impl Busel {
         Ok(String::from_utf8(ran.stdout)?)
     }
 
+    /// The same, where this is the user's home directory.
+    pub fn tell_at_home(&self, args: &[&str], home: &Path) -> anyhow::Result<String> {
+        let launch = self.host.command(&self.program).env("HOME", home);
+        let ran = launch.arg("--data").arg(&self.data).args(args).run()?;
+        ensure!(ran.status.success(), "busel {} failed: {}", args.join(" "), ran.stderr);
+        Ok(String::from_utf8(ran.stdout)?)
+    }
+
     /// Waits until it says a whole line that begins so.
     pub fn line(&mut self, begin: &str) -> anyhow::Result<String> {
         self.running.as_mut().context("it does not run")?.line(begin, PATIENCE)

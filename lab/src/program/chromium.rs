@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::Ca;
+use super::{Busel, Ca};
 use crate::world::Host;
 
 /// It starts slowly.
@@ -53,6 +53,11 @@ impl Chromium {
     pub fn through(mut self, proxy: &str) -> Self {
         self.args.push(format!("--proxy-server={proxy}"));
         self
+    }
+
+    /// Has its user believe the authority of a node on this device, as `busel ca install` does; what that said.
+    pub fn believe(&self, busel: &Busel) -> anyhow::Result<String> {
+        busel.tell_at_home(&["ca", "install"], &self.home)
     }
 
     /// What a page became: its elements as text. Of one that does not load, nothing.

@@ -73,3 +73,23 @@ fn reads_where_resolvers_lie_and_is_shown_no_forged_certificate() {
         Ok(Box::new(forger))
     });
 }
+
+#[test]
+fn reads_https_of_a_listed_site_from_a_neighbour() {
+    inside(|| {
+        let mut stage = Stage::set()?;
+        stage.network.warm("/")?;
+        stage.at(Point::Border).only(SniReset::new(sites()));
+        let reader = Reader::start(&stage, "home-a", Way::Swarm, Exposure::Quiet)?;
+        let host = stage.host("home-a");
+        let browser = Chromium::new(host, &stage.scene.ca)?.through(DOOR);
+        stage.network.injector.kill();
+        let (listed, unlisted) = (format!("https://{LISTED}/"), format!("https://{UNLISTED}/"));
+        ensure!(!browser.show(&listed)?.contains(&text(LISTED)), "it came end to end");
+        let said = browser.believe(&reader.busel)?;
+        ensure!(said.contains("Chromium"), "{said}");
+        ensure!(comes(&browser, &listed, &text(LISTED))?, "nothing came from the neighbour");
+        ensure!(!browser.show(&unlisted)?.contains(&text(UNLISTED)), "an unlisted site came");
+        Ok(())
+    });
+}

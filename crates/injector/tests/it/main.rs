@@ -31,3 +31,4 @@ mod support;
 mod tunnel;
 mod upstream;
 mod veil;
+mod vouched;

@@ -195,3 +195,40 @@ async fn what_was_read_while_quiet_is_not_served_when_the_node_is_open_one_day()
     let own = get(&open, "/read").await.expect("its owner reads it all the same");
     assert_eq!(own.route, Route::Local);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_cookies_is_shown_the_page_for_everybody_where_their_own_cannot_be_had() {
+    let world = World::start().await;
+    world.origin.answer(|request| {
+        let known = request.headers().contains_key("cookie");
+        let cache = if known { "private" } else { "max-age=600" };
+        let response = http::Response::builder().header("cache-control", cache);
+        response.body(full(if known { "your own page" } else { "a page" })).unwrap()
+    });
+    let open = world.reader(Exposure::Open).await;
+    let reader = world.reader(Exposure::Quiet).await;
+    world.acquaint(&reader, open.id()).await;
+    assert_eq!(body(get(&open, "/news").await.unwrap()).await, "a page");
+    kept(&open, "/news").await;
+    let cookie = ("cookie", "session=1");
+    let own = get_with(&reader, "/news", cookie).await.expect("by tunnel");
+    assert_eq!(own.route, Route::Tunnel);
+    assert_eq!(body(own).await, "your own page");
+    assert_eq!(stored(&reader), 0);
+
+    world.injector_node.stop().await;
+    let asked = world.origin.count();
+    let shown = get_with(&reader, "/news", cookie).await.expect("from the neighbour");
+    assert_eq!(
+        (shown.route, &shown.headers["cache-control"]),
+        (Route::Swarm, &"no-store".parse().unwrap())
+    );
+    assert_eq!(body(shown).await, "a page");
+    let own = get_with(&reader, "/mine", cookie).await.expect_err("nobody has that");
+    assert_eq!(own.private, Some(Why::Credentials));
+    let known = get_with(&reader, "/news", ("authorization", "Basic eDp5")).await;
+    assert_eq!(known.expect_err("never as a stranger").private, Some(Why::Credentials));
+    assert_eq!(world.origin.count(), asked);
+    reader.stop().await;
+    open.stop().await;
+}

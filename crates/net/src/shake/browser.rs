@@ -19,7 +19,7 @@ use busel_proto::page::HostName;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_btls::SslStream;
 
-use super::{ALPN, Duplex, Shaken, Verifier};
+use super::{Duplex, Protocols, Shaken, Verifier};
 use crate::dial;
 
 const CIPHERS: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:\
@@ -32,6 +32,7 @@ const GROUPS: &str = "X25519MLKEM768:X25519:P-256:P-384";
 const SIGNATURES: &str = "ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256:rsa_pkcs1_sha256:\
      ecdsa_secp384r1_sha384:rsa_pss_rsae_sha384:rsa_pkcs1_sha384:\
      rsa_pss_rsae_sha512:rsa_pkcs1_sha512";
+const H2: &[u8] = b"h2";
 /// A chain of certificates is no longer than this when it is unpacked.
 const MOST: u64 = 1 << 20;
 
@@ -39,11 +40,13 @@ const MOST: u64 = 1 << 20;
 pub(super) struct Client {
     connector: SslConnector,
     verifier: Verifier,
+    protocols: Protocols,
 }
 
 impl Client {
-    pub(super) fn new(verifier: Verifier) -> Self {
-        Self { connector: connector().expect("the library knows these names"), verifier }
+    pub(super) fn new(verifier: Verifier, protocols: Protocols) -> Self {
+        let connector = connector(protocols).expect("the library knows these names");
+        Self { connector, verifier, protocols }
     }
 
     pub(super) async fn shake(
@@ -56,8 +59,10 @@ impl Client {
         // The verifier below checks the name.
         config.set_verify_hostname(false);
         config.set_enable_ech_grease(true);
-        config.add_application_settings(ALPN[0]).map_err(broken)?;
-        config.set_alps_use_new_codepoint(true);
+        if self.protocols.contains(&H2) {
+            config.add_application_settings(H2).map_err(broken)?;
+            config.set_alps_use_new_codepoint(true);
+        }
         let (verifier, shown) = (self.verifier.clone(), name.clone());
         let refused = Arc::new(AtomicBool::new(false));
         let refuse = refused.clone();
@@ -76,19 +81,19 @@ impl Client {
             None if error.ssl_error().is_none() => Failure::Reset,
             None => Failure::Protocol(format!("TLS: {error}")),
         })?;
-        let h2 = stream.ssl().selected_alpn_protocol() == Some(b"h2");
+        let h2 = stream.ssl().selected_alpn_protocol() == Some(H2);
         Ok(Shaken { io: Box::new(stream), h2 })
     }
 }
 
-fn connector() -> Result<SslConnector, btls::error::ErrorStack> {
+fn connector(protocols: Protocols) -> Result<SslConnector, btls::error::ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_cipher_list(CIPHERS)?;
     builder.set_curves_list(GROUPS)?;
     builder.set_sigalgs_list(SIGNATURES)?;
-    let protocols = ALPN.map(|name| [&[u8::try_from(name.len()).unwrap_or(0)], name].concat());
-    builder.set_alpn_protos(&protocols.concat())?;
+    let listed = |name: &&[u8]| [&[u8::try_from(name.len()).unwrap_or(0)], *name].concat();
+    builder.set_alpn_protos(&protocols.iter().map(listed).collect::<Vec<_>>().concat())?;
     builder.set_grease_enabled(true);
     builder.set_permute_extensions(true);
     builder.enable_ocsp_stapling();

@@ -8,21 +8,21 @@ use busel_proto::page::HostName;
 use rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
 
-use super::{ALPN, Duplex, Shaken, Verifier};
+use super::{Duplex, Protocols, Shaken, Verifier};
 use crate::{dial, tls};
 
 #[derive(Clone)]
 pub(super) struct Client(TlsConnector);
 
 impl Client {
-    pub(super) fn new(verifier: Verifier) -> Self {
+    pub(super) fn new(verifier: Verifier, protocols: Protocols) -> Self {
         let mut config = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
             .expect("ring supports the default versions")
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
-        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Self(TlsConnector::from(Arc::new(config)))
     }
 

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 use super::server::{self, Problem, Told};
 use super::{Control, ControlError, Heard, Joined, Line, Status};
+use crate::authority::Vouches;
 use crate::doctor::{Ask, Progress, Report};
 use crate::request::{self, Authority, Timeline};
 
@@ -217,6 +218,18 @@ impl Control for Client {
         tell: mpsc::Sender<Progress>,
     ) -> BoxFuture<'_, Result<Report, ControlError>> {
         Box::pin(examination::hear(self, ask, tell))
+    }
+
+    fn authority(&self) -> BoxFuture<'_, Result<Option<Vouches>, ControlError>> {
+        Box::pin(self.ask(Method::GET, server::AUTHORITY_PATH, None::<&()>))
+    }
+
+    fn make_authority(&self) -> BoxFuture<'_, Result<Vouches, ControlError>> {
+        Box::pin(self.ask(Method::POST, server::AUTHORITY_PATH, None::<&()>))
+    }
+
+    fn forget_authority(&self) -> BoxFuture<'_, Result<(), ControlError>> {
+        Box::pin(self.ask(Method::DELETE, server::AUTHORITY_PATH, None::<&()>))
     }
 
     fn heed(&self, word: Vec<u8>) -> BoxFuture<'_, Result<Heard, ControlError>> {

@@ -7,6 +7,9 @@
 //! | `POST /v1/invite` | [`Line`] |
 //! | `POST /v1/join` with [`Join`] | [`super::Joined`] |
 //! | `POST /v1/doctor` with [`Doctor`] | a [`Step`] a line, the last one the report |
+//! | `GET /v1/authority` | [`crate::authority::Vouches`], or `null` |
+//! | `POST /v1/authority` | it, made anew |
+//! | `DELETE /v1/authority` | nothing |
 //! | `POST /v1/heed` with the word's bytes | [`super::Heard`] |
 //! | `POST /v1/stop` | nothing |
 //!
@@ -56,6 +59,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MAX_REQUEST: usize = 64 * 1024;
 /// The path to which the word of a root goes.
 pub(super) const HEED: &str = "/v1/heed";
+/// The path of what vouches for listed sites.
+pub(super) const AUTHORITY_PATH: &str = "/v1/authority";
 /// Fields that tell of the answer.
 pub(super) const ROUTE: HeaderName = HeaderName::from_static("busel-route");
 pub(super) const AUTHORITY: HeaderName = HeaderName::from_static("busel-authority-json");
@@ -208,6 +213,9 @@ async fn answer(control: Arc<dyn Control>, request: Request<Incoming>) -> Respon
         }
         (&Method::POST, "/v1/join") => join(&*control, &body).await,
         (&Method::POST, "/v1/doctor") => examination::answer(control, &body),
+        (&Method::GET, AUTHORITY_PATH) => json(control.authority().await),
+        (&Method::POST, AUTHORITY_PATH) => json(control.make_authority().await),
+        (&Method::DELETE, AUTHORITY_PATH) => json(control.forget_authority().await),
         (&Method::POST, HEED) => json(control.heed(body.to_vec()).await),
         (&Method::POST, "/v1/stop") => json(control.stop().await),
         _ => failed(StatusCode::NOT_FOUND, "no such request"),

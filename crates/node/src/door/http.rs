@@ -1,4 +1,4 @@
-//! The door for web programs: an HTTP/1 forward proxy on loopback.
+//! The door for web programs: an HTTP/1 forward proxy on loopback, which speaks SOCKS5, too.
 //!
 //! It reads requests, makes them [`Request`]s or tunnels, hands them to what stands [`Behind`] it
 //! and writes the answers, streaming both ways. Hop-by-hop fields end here (RFC 9110 §7.6.1). It
@@ -11,15 +11,18 @@
 mod body;
 mod fields;
 mod line;
+mod socks;
+mod within;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use busel_proto::failure::Failure;
 use busel_proto::page::{HostName, PageError, PageUrl};
 use data_encoding::BASE64;
 use futures_util::future::BoxFuture;
@@ -30,8 +33,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -42,7 +45,9 @@ use tracing::debug;
 use self::body::{Outgoing, Upload};
 use self::fields::{ascii, hops, keep_end_to_end, remove_all, shows, wants_upgrade};
 use self::line::{Fate, Line};
+use self::within::Site;
 use super::{owner, problem};
+use crate::origin::Io;
 use crate::request::{Body, Request, RequestBody, Response, Unanswered, full};
 
 /// The largest request head, in bytes; beyond it the answer is 431.
@@ -62,7 +67,18 @@ pub(crate) trait Behind: Send + Sync + 'static {
     fn fetch(&self, request: Request) -> BoxFuture<'_, Result<Response, Unanswered>>;
     /// Carries bytes between the program, which was told that it is connected, and `host`:`port`
     /// until both are done.
-    fn tunnel(&self, client: Upgraded, host: HostName, port: u16) -> BoxFuture<'_, ()>;
+    fn tunnel(&self, client: Box<dyn Io>, host: HostName, port: u16) -> BoxFuture<'_, ()>;
+    /// What shows a browser that it speaks to `host`:`port` itself; `None` where nobody may, so that the two
+    /// speak to each other.
+    fn vouch(&self, host: &HostName, port: u16) -> Option<Arc<ServerConfig>>;
+    /// Asks `host`:`port` for another protocol. What follows its 101 can be had by
+    /// [`hyper::upgrade::on`].
+    fn upgrade<'a>(
+        &'a self,
+        request: http::Request<()>,
+        host: &'a HostName,
+        port: u16,
+    ) -> BoxFuture<'a, Result<http::Response<Incoming>, Failure>>;
 }
 
 /// How to open a door.
@@ -266,40 +282,52 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let fate = Arc::new(Fate::default());
         let entry = self.entry(client, ours);
-        let line = Line::new(stream, Arc::clone(&fate), self.limits.linger);
         let door = Arc::clone(&self);
         let visit = Arc::new(Visit { door, ours, entry, fate: Arc::clone(&fate), _place: place });
+        let first = tokio::select! {
+            first = timeout(self.limits.head, begins(&stream)) => first,
+            () = self.stop.cancelled() => return,
+        };
+        match first {
+            Ok(Some(socks::VERSION)) => return socks::serve(visit, stream).await,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
+        }
+        let line = Line::new(stream, Arc::clone(&fate), self.limits.linger);
         let service = service_fn(move |request| {
             let visit = Arc::clone(&visit);
             async move { Ok::<_, Infallible>(visit.answer(request).await) }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.head)
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_HEAD)
-            .half_close(true)
-            .serve_connection(TokioIo::new(line), service)
-            .with_upgrades();
+        let serving = http1(self.limits).serve_connection(TokioIo::new(line), service);
+        let ended = self.see_out(serving.with_upgrades(), |it| it.graceful_shutdown(), &fate);
+        if let Err(error) = ended.await {
+            debug!(%error, "a connection broke");
+        }
+    }
+
+    /// Serves a connection until it ends, or has to: then `last` has it take no more requests.
+    async fn see_out<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        connection: C,
+        last: impl Fn(Pin<&mut C>),
+        fate: &Fate,
+    ) -> hyper::Result<()> {
         let mut connection = pin!(connection);
         let mut crowded = self.crowded.subscribe();
-        let ended = loop {
+        loop {
             tokio::select! {
-                ended = connection.as_mut() => break ended,
+                ended = connection.as_mut() => return ended,
                 () = self.stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    break timeout(GRACE, connection).await.unwrap_or(Ok(()));
+                    last(connection.as_mut());
+                    return timeout(GRACE, connection).await.unwrap_or(Ok(()));
                 }
                 Ok(()) = crowded.changed() => {
                     // One that was not served yet stays: it asks for a place as much as others.
                     if *crowded.borrow_and_update() && fate.served.load(Ordering::Relaxed) {
-                        connection.as_mut().graceful_shutdown();
+                        last(connection.as_mut());
                     }
                 }
             }
-        };
-        if let Err(error) = ended {
-            debug!(%error, "a connection broke");
         }
     }
 
@@ -318,6 +346,24 @@ impl Door {
             Ok(None) | Err(_) => Entry::Closed(NO_USER),
         }
     }
+}
+
+/// The first byte of what a program says; `None` if it says nothing any more.
+async fn begins(stream: &TcpStream) -> Option<u8> {
+    let mut first = [0];
+    let read = stream.peek(&mut first).await.ok()?;
+    (read == 1).then_some(first[0])
+}
+
+fn http1(limits: Limits) -> http1::Builder {
+    let mut serving = http1::Builder::new();
+    serving
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(MAX_HEAD)
+        .half_close(true);
+    serving
 }
 
 /// On what terms a connection is served; decided once.
@@ -356,8 +402,14 @@ impl Visit {
             None => self.dispatch(request).await,
             Some(refusal) => refusal,
         };
+        self.finish(response, version)
+    }
+
+    /// The answer as its connection needs it.
+    fn finish(&self, response: http::Response<Body>, version: Version) -> Answer {
         let (mut parts, body) = response.into_parts();
-        if matches!(self.entry, Entry::Closed(_)) || *self.door.crowded.borrow() {
+        let ends = matches!(self.entry, Entry::Closed(_)) || *self.door.crowded.borrow();
+        if ends && version < Version::HTTP_2 {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         // Without a length, the end of an HTTP/1.0 answer is the end of the connection.
@@ -461,18 +513,28 @@ impl Visit {
         let upgraded = hyper::upgrade::on(&mut request);
         let visit = Arc::clone(self);
         self.door.tasks.spawn(async move {
-            let tunnel = async {
-                match upgraded.await {
-                    Ok(client) => visit.door.behind.tunnel(client, host, port).await,
-                    Err(error) => debug!(%error, "a program left before its tunnel began"),
-                }
-            };
-            tokio::select! {
-                () = tunnel => {}
-                () = visit.door.stop.cancelled() => {}
+            match upgraded.await {
+                Ok(client) => visit.carry(Box::new(TokioIo::new(client)), host, port).await,
+                Err(error) => debug!(%error, "a program left before its tunnel began"),
             }
         });
         http::Response::new(full(""))
+    }
+
+    /// Carries what a program says to a host, which was told that it is connected; or answers it, where this
+    /// device may vouch for the host.
+    async fn carry(self: Arc<Self>, client: Box<dyn Io>, host: HostName, port: u16) {
+        let visit = Arc::clone(&self);
+        let carried = async move {
+            match visit.door.behind.vouch(&host, port) {
+                Some(tls) => within::speak(visit, client, Site { host, port, tls }).await,
+                None => visit.door.behind.tunnel(client, host, port).await,
+            }
+        };
+        tokio::select! {
+            () = carried => {}
+            () = self.door.stop.cancelled() => {}
+        }
     }
 
     /// A request to the door itself, as to a web server. Nothing is ever fetched for one.
@@ -485,6 +547,7 @@ impl Visit {
                 problem::malformed(StatusCode::BAD_REQUEST, detail, asked)
             }
             "/" if reads => self.welcome(),
+            "/proxy.pac" if reads => self.pac(),
             "/" => {
                 let detail = "This page can only be read.";
                 let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -499,11 +562,28 @@ impl Visit {
         }
     }
 
+    /// What sends a browser's requests here, but for those to the device itself and its own network. There is no
+    /// way around: a request that Busel can't answer must not go out in the open.
+    fn pac(&self) -> http::Response<Body> {
+        let at = self.ours;
+        let script = format!(
+            "function FindProxyForURL(url, host) {{\n  \
+             if (isPlainHostName(host) || dnsDomainIs(host, \".local\")) return \"DIRECT\";\n  \
+             return \"PROXY {at}; SOCKS5 {at}\";\n}}\n"
+        );
+        let mut response = http::Response::new(full(script));
+        let kind = HeaderValue::from_static("application/x-ns-proxy-autoconfig");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+
     fn welcome(&self) -> http::Response<Body> {
         let at = self.ours;
         let body = format!(
             "<p>Busel runs, and this is its door for browsers and other programs: an HTTP proxy \
-             at <code>{at}</code>.</p>\n<p>Set it as the proxy for HTTP and HTTPS, or try:</p>\n\
+             at <code>{at}</code>, which speaks SOCKS5, too.</p>\n\
+             <p>Set it as the proxy for HTTP and HTTPS, or <code>http://{at}/proxy.pac</code> as the \
+             address of its configuration, or try:</p>\n\
              <pre><code>curl -x http://{at} http://example.org/</code></pre>\n",
         );
         problem::page(StatusCode::OK, "Busel's door", &body)

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use busel_proto::failure::{Failure, Route};
+use busel_proto::failure::Route;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use http_body::Frame;
@@ -46,9 +46,9 @@ impl Behind for Fake {
         .boxed()
     }
 
-    fn tunnel(&self, client: Upgraded, host: HostName, port: u16) -> BoxFuture<'_, ()> {
+    fn tunnel(&self, client: Box<dyn Io>, host: HostName, port: u16) -> BoxFuture<'_, ()> {
         async move {
-            let (mut read, mut write) = tokio::io::split(TokioIo::new(client));
+            let (mut read, mut write) = tokio::io::split(client);
             if host.as_str() == "first.example" {
                 // This side ends first; the program has sent, and still sends.
                 sleep(Duration::from_millis(50)).await;
@@ -59,11 +59,27 @@ impl Behind for Fake {
                 return;
             }
             write.write_all(format!("{host} {port}\n").as_bytes()).await.unwrap();
+            if port == 70 {
+                return write.shutdown().await.unwrap();
+            }
             let _ = tokio::io::copy(&mut read, &mut write).await;
             let _ = write.write_all(b"bye").await;
             let _ = write.shutdown().await;
         }
         .boxed()
+    }
+
+    fn vouch(&self, _: &HostName, _: u16) -> Option<Arc<ServerConfig>> {
+        None
+    }
+
+    fn upgrade<'a>(
+        &'a self,
+        _: http::Request<()>,
+        _: &'a HostName,
+        _: u16,
+    ) -> BoxFuture<'a, Result<http::Response<Incoming>, Failure>> {
+        std::future::ready(Err(Failure::Silent)).boxed()
     }
 }
 
@@ -683,4 +699,89 @@ async fn curl_shows_why_a_page_can_not_be_had() {
     let via = format!("Via: {}", "1.1 proxy, ".repeat(6000));
     let (out, _) = curl(&door, &["-w", "%{http_code}", "-H", &via, "http://news.example/"]).await;
     assert_eq!(out, "431");
+}
+
+/// What a SOCKS5 client says first, and then to connect to a host by name.
+fn socks(methods: &[u8], command: u8, host: &str, port: u16) -> (Vec<u8>, Vec<u8>) {
+    let greeting = [&[5, u8::try_from(methods.len()).unwrap()], methods].concat();
+    let len = u8::try_from(host.len()).unwrap();
+    let ask = [&[5, command, 0, 3, len], host.as_bytes(), &port.to_be_bytes()].concat();
+    (greeting, ask)
+}
+
+async fn exactly<const N: usize>(client: &mut TcpStream) -> [u8; N] {
+    let mut bytes = [0; N];
+    let read = timeout(Duration::from_secs(10), client.read_exact(&mut bytes)).await;
+    read.expect("in time").unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn socks_is_spoken_at_the_same_door() {
+    let (door, _) = door().await;
+    for (command, host, port, reply) in [
+        (1, "far.example", 25, 0),
+        (1, "far.example", 0, 4),
+        (2, "far.example", 1, 7),
+        (3, "", 0, 7),
+    ] {
+        let (greeting, ask) = socks(&[0, 2], command, host, port);
+        let mut client = TcpStream::connect(door.addr()).await.unwrap();
+        client.write_all(&greeting).await.unwrap();
+        assert_eq!(exactly(&mut client).await, [5, 0]);
+        client.write_all(&ask).await.unwrap();
+        let [version, said, ..] = exactly::<10>(&mut client).await;
+        assert_eq!((version, said), (5, reply), "{command} {host}:{port}");
+        if said == 0 {
+            client.write_all(b"hello").await.unwrap();
+            client.shutdown().await.unwrap();
+            assert_eq!(rest(&mut client).await.unwrap(), "far.example 25\nhellobye");
+        }
+    }
+    let (_, ask) = socks(&[0], 1, "127.0.0.1", door.addr().port());
+    let mut client = TcpStream::connect(door.addr()).await.unwrap();
+    client.write_all(&[&[5, 1, 0], &ask[..]].concat()).await.unwrap();
+    assert_eq!(exactly::<4>(&mut client).await[..], [5, 0, 5, 2], "no loop");
+}
+
+#[tokio::test]
+async fn the_real_curl_speaks_socks_with_names_and_addresses() {
+    let (door, _) = door().await;
+    for host in ["far.example", "198.51.100.7", "[2001:db8::1]"] {
+        let (proxy, url) = (format!("socks5h://{}", door.addr()), format!("gopher://{host}:70/"));
+        let args = ["-sS", "--max-time", "10", "--proxy", &proxy, &url];
+        let out = Command::new("curl").args(args).output().await.unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        let name = host.trim_matches(['[', ']']);
+        assert!(text.starts_with(&format!("{name} 70\n")), "{text} {:?}", out.stderr);
+    }
+}
+
+#[tokio::test]
+async fn socks_asks_for_credentials_where_http_does() {
+    let credentials = Some("me:pa:ss".into());
+    let config = DoorConfig { same_user_only: false, credentials, ..local() };
+    let (door, _) = door_with(config, Limits::default()).await;
+    for (password, fits) in [("pa:ss", true), ("pass", false), ("PA:SS", false)] {
+        let mut client = TcpStream::connect(door.addr()).await.unwrap();
+        client.write_all(&[5, 2, 0, 2]).await.unwrap();
+        assert_eq!(exactly(&mut client).await, [5, 2]);
+        let len = u8::try_from(password.len()).unwrap();
+        let shown = [&[1, 2], b"me".as_slice(), &[len], password.as_bytes()].concat();
+        client.write_all(&shown).await.unwrap();
+        let [version, said] = exactly(&mut client).await;
+        assert_eq!((version, said == 0), (1, fits), "{password}");
+    }
+    let mut client = TcpStream::connect(door.addr()).await.unwrap();
+    client.write_all(&[5, 1, 0]).await.unwrap();
+    assert_eq!(exactly(&mut client).await, [5, 0xff]);
+}
+
+#[tokio::test]
+async fn a_browser_is_told_to_ask_here_and_nowhere_else() {
+    let (door, _) = door().await;
+    let out = talk(&door, "GET /proxy.pac HTTP/1.1\r\nConnection: close\r\n\r\n").await;
+    assert!(out.contains("content-type: application/x-ns-proxy-autoconfig"), "{out}");
+    let at = door.addr();
+    assert!(out.contains(&format!("return \"PROXY {at}; SOCKS5 {at}\";")), "{out}");
 }

@@ -38,6 +38,8 @@ pub(crate) enum Act {
     BreakAfterSecondRequest,
     /// TLS, a request, these bytes as the answer, then the connection breaks.
     Say(Bytes),
+    /// TLS, a request for another protocol, and in that back what comes.
+    Echo,
 }
 
 impl Server {
@@ -106,6 +108,21 @@ async fn freeze(stream: TcpStream, acceptor: TlsAcceptor, requests: &AtomicUsize
     }
 }
 
+/// Agrees to another protocol, and sends back what comes.
+async fn echo(stream: TcpStream, acceptor: TlsAcceptor, requests: &AtomicUsize) {
+    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    if !head(&mut stream).await {
+        return;
+    }
+    requests.fetch_add(1, Ordering::SeqCst);
+    let agreed =
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    if stream.write_all(agreed).await.is_ok() {
+        let (mut read, mut write) = tokio::io::split(stream);
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+    }
+}
+
 async fn visit(
     mut stream: TcpStream,
     act: Act,
@@ -126,6 +143,7 @@ async fn visit(
             return;
         }
         Act::Freeze => return freeze(stream, acceptor, &requests).await,
+        Act::Echo => return echo(stream, acceptor, &requests).await,
         Act::BreakAfterRequest => &[],
         Act::BreakAfterSecondRequest => {
             &[Bytes::from_static(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")]

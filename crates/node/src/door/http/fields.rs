@@ -1,18 +1,27 @@
 //! Header fields as far as they concern the door: which end here, and what those say that do.
 
+use data_encoding::BASE64;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Whether the request carries these credentials. Takes the same time for every wrong password of
-/// the same length.
+/// Whether the request carries these credentials.
 pub(super) fn shows(headers: &HeaderMap, password: &str) -> bool {
     let shown = headers.get(header::PROXY_AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some((scheme, shown)) = shown.and_then(|value| value.trim().split_once(' ')) else {
         return false;
     };
-    let (shown, password) = (shown.trim().as_bytes(), password.as_bytes());
-    let differ = shown.iter().zip(password).fold(0, |sum, (a, b)| sum | (a ^ b));
-    scheme.eq_ignore_ascii_case("basic") && shown.len() == password.len() && differ == 0
+    scheme.eq_ignore_ascii_case("basic") && is_same(shown.trim(), password)
+}
+
+/// Whether these are the credentials that a program would show as `password`.
+pub(super) fn is_password(user: &str, given: &str, password: &str) -> bool {
+    is_same(&BASE64.encode(format!("{user}:{given}").as_bytes()), password)
+}
+
+/// Takes the same time for all of one length.
+fn is_same(shown: &str, password: &str) -> bool {
+    let pairs = shown.bytes().zip(password.bytes());
+    shown.len() == password.len() && pairs.fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
 /// How often an OPTIONS or TRACE request may still be passed on (RFC 9110 §7.6.2).

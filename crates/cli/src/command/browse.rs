@@ -1,0 +1,168 @@
+//! `busel browse`: an installed browser in a profile of its own, set up for the running node. Nothing is put into
+//! the system's settings or the user's own profile, so that nothing is left behind by a crash but a directory.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use busel_node::control::Control;
+use busel_node::control::client::Client;
+use busel_proto::page::PageUrl;
+use tokio::process::Command;
+
+use super::ca::believers::Believer;
+use super::data_dir;
+use crate::args::{Browse, Setup};
+use crate::screen::note;
+
+/// Browsers, in the order in which they are looked for.
+const CHROMIUMS: [&str; 6] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "brave-browser",
+    "microsoft-edge",
+];
+const FIREFOXES: [&str; 3] = ["firefox", "firefox-esr", "librewolf"];
+/// What keeps Chromium from asking anybody but the proxy, and for anything but what the reader asks for.
+const CHROMIUM: [&str; 9] = [
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--disable-quic",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    // The proxy looks names up.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE [::1]",
+];
+/// The same for Firefox.
+const FIREFOX: [(&str, &str); 19] = [
+    ("app.normandy.enabled", "false"),
+    ("app.shield.optoutstudies.enabled", "false"),
+    ("browser.aboutwelcome.enabled", "false"),
+    ("browser.safebrowsing.malware.enabled", "false"),
+    ("browser.safebrowsing.phishing.enabled", "false"),
+    ("browser.shell.checkDefaultBrowser", "false"),
+    ("datareporting.healthreport.uploadEnabled", "false"),
+    ("datareporting.policy.dataSubmissionEnabled", "false"),
+    ("extensions.update.enabled", "false"),
+    ("media.peerconnection.ice.proxy_only", "true"),
+    ("network.captive-portal-service.enabled", "false"),
+    ("network.connectivity-service.enabled", "false"),
+    ("network.dns.disablePrefetch", "true"),
+    ("network.http.http3.enable", "false"),
+    ("network.predictor.enabled", "false"),
+    ("network.prefetch-next", "false"),
+    ("network.proxy.failover_direct", "false"),
+    ("network.trr.mode", "5"),
+    ("toolkit.telemetry.enabled", "false"),
+];
+
+/// A browser, by how it is set up.
+enum Browser {
+    Chromium(PathBuf),
+    Firefox(PathBuf),
+}
+
+pub(crate) async fn run(setup: &Setup, asked: Browse) -> anyhow::Result<ExitCode> {
+    let url = asked.url.as_deref().map(PageUrl::parse).transpose()?;
+    let client = Client::of(&data_dir(setup)?);
+    let status = client.status().await?;
+    let door = status.http.context("the node that runs has no HTTP proxy")?;
+    let browser = Browser::find(asked.browser)?;
+    let made = asked.profile.is_none().then(tempfile::tempdir).transpose()?;
+    let profile = match (&asked.profile, &made) {
+        (Some(dir), _) => std::path::absolute(dir)?,
+        (None, Some(dir)) => dir.path().to_owned(),
+        (None, None) => bail!("no profile"),
+    };
+    std::fs::create_dir_all(&profile).with_context(|| format!("{}", profile.display()))?;
+    let mut command = browser.command(&profile, door)?;
+    let store = browser.trust(&profile);
+    store.forget()?;
+    match client.authority().await? {
+        Some(vouches) => store.believe(&vouches.pem)?,
+        None => note(
+            "Listed sites are read end to end by `https`: a copy that others have is of no use to a browser. \
+             `busel ca install` changes that.",
+        ),
+    }
+    command.args(&asked.arguments).args(url.iter().map(PageUrl::as_str));
+    let ended = command.kill_on_drop(true).status().await;
+    let ended = ended.with_context(|| format!("{}", browser.program().display()))?;
+    Ok(if ended.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Browser {
+    /// This one, or the first that is installed.
+    fn find(asked: Option<PathBuf>) -> anyhow::Result<Self> {
+        if let Some(program) = asked {
+            let name = program.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            let firefox = FIREFOXES.iter().any(|known| name.starts_with(known));
+            return Ok(if firefox { Self::Firefox(program) } else { Self::Chromium(program) });
+        }
+        let chromium = CHROMIUMS.into_iter().find_map(installed).map(Self::Chromium);
+        let firefox = || FIREFOXES.into_iter().find_map(installed).map(Self::Firefox);
+        chromium.or_else(firefox).context(
+            "no browser was found; name one with --browser, or set its proxy by hand: see `busel up`",
+        )
+    }
+
+    fn program(&self) -> &Path {
+        match self {
+            Self::Chromium(program) | Self::Firefox(program) => program,
+        }
+    }
+
+    /// Where it keeps whom it believes, if it has this profile.
+    fn trust(&self, profile: &Path) -> Believer {
+        let dir = match self {
+            Self::Chromium(_) => profile.join(".pki/nssdb"),
+            Self::Firefox(_) => profile.to_owned(),
+        };
+        Believer::Nss { name: "The browser".into(), dir }
+    }
+
+    fn command(&self, profile: &Path, door: std::net::SocketAddr) -> anyhow::Result<Command> {
+        let mut command = Command::new(self.program());
+        match self {
+            Self::Chromium(_) => {
+                // It looks for whom its user believes in the home directory.
+                command.env("HOME", profile).args(CHROMIUM);
+                command.arg(format!("--proxy-server=http://{door}"));
+                let mut dir = OsString::from("--user-data-dir=");
+                dir.push(profile.join("profile"));
+                command.arg(dir);
+            }
+            Self::Firefox(_) => {
+                std::fs::write(profile.join("user.js"), user_js(door))?;
+                command.arg("--no-remote").arg("--profile").arg(profile);
+            }
+        }
+        Ok(command)
+    }
+}
+
+fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
+}
+
+/// The settings of a Firefox profile.
+fn user_js(door: std::net::SocketAddr) -> String {
+    let (host, port) = (format!("\"{}\"", door.ip()), door.port().to_string());
+    let own = [
+        ("network.proxy.type", "1"),
+        ("network.proxy.http", &host),
+        ("network.proxy.http_port", &port),
+        ("network.proxy.ssl", &host),
+        ("network.proxy.ssl_port", &port),
+        ("network.proxy.no_proxies_on", "\"\""),
+    ];
+    let lines = own.into_iter().chain(FIREFOX);
+    lines.map(|(name, value)| format!("user_pref(\"{name}\", {value});\n")).collect()
+}
