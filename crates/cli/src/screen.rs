@@ -53,7 +53,8 @@ pub(crate) fn log(filter: &str) {
 fn directives(filter: &str) -> String {
     match filter.trim().to_ascii_lowercase().as_str() {
         level @ ("error" | "warn" | "info") => format!("busel={level}"),
-        _ => filter.to_owned(),
+        // This library would name the door's password.
+        _ => format!("{filter},fast_socks5=off"),
     }
 }
 

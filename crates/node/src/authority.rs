@@ -2,9 +2,9 @@
 //! that their pages come by every way. It is made when the reader asks for it, and vouches for nothing
 //! before the reader has a browser believe it.
 //!
-//! What a thief of the device could do with it is bounded: the root's key is gone once it has signed one
+//! What a thief of the device could do with it is bounded: the root's key is kept nowhere once it has signed one
 //! intermediate, and critical name constraints (RFC 5280 §4.2.1.10) hold that one to the sites that were
-//! listed then, and to no address. Leaves live for a week.
+//! listed then and the names below them, and to no address. Leaves live for a week.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
-use tracing::debug;
+use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -41,6 +41,8 @@ const LEAF_LIFE: (Duration, Duration) =
     (Duration::from_secs(7 * 24 * 3600), Duration::from_secs(24 * 3600));
 /// The clock of a device may be behind.
 const BEFORE: Duration = Duration::from_secs(24 * 3600);
+/// How long a host is left alone after a program did not believe us.
+const DOUBTED: Duration = Duration::from_secs(600);
 /// Leaves that are kept.
 const LEAVES: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
@@ -49,6 +51,8 @@ pub(crate) struct Authority {
     kept: Kept,
     issuer: Issuer<'static, KeyPair>,
     leaves: Mutex<LruCache<HostName, (UnixTime, Arc<ServerConfig>)>>,
+    /// Hosts for which somebody did not believe it, and when.
+    doubted: Mutex<LruCache<HostName, UnixTime>>,
 }
 
 /// Why there is no authority.
@@ -129,14 +133,20 @@ impl Authority {
     /// That which was made before, if there is one that still lives.
     pub(crate) fn kept(store: &Store, now: UnixTime) -> Result<Option<Self>, AuthorityError> {
         let Some(bytes) = store.setting(KEPT)?.map(Zeroizing::new) else { return Ok(None) };
-        let bad = |error: minicbor::decode::Error| AuthorityError::Certificate(error.to_string());
-        let kept: Kept = minicbor::decode(&bytes).map_err(bad)?;
-        if kept.until.0 <= now.0 + LEAF_LIFE.0.as_secs() {
-            return Ok(None);
+        let kept = minicbor::decode::<Kept>(&bytes).ok();
+        let lives = kept.filter(|kept| now.0 + LEAF_LIFE.0.as_secs() < kept.until.0);
+        let read = lives.and_then(|kept| {
+            let key = KeyPair::try_from(kept.key.as_slice()).ok()?;
+            let issuer = Issuer::new(intermediate(&kept.hosts, now), key);
+            Some(Self::new(kept, issuer))
+        });
+        if read.is_none() {
+            warn!(
+                "what vouched for listed sites has ended or can't be read; `busel ca install` makes it anew"
+            );
+            Self::forget(store)?;
         }
-        let key = KeyPair::try_from(kept.key.as_slice())?;
-        let issuer = Issuer::new(intermediate(&kept.hosts, now), key);
-        Ok(Some(Self::new(kept, issuer)))
+        Ok(read)
     }
 
     /// Keeps it, in place of any other.
@@ -151,7 +161,8 @@ impl Authority {
     }
 
     fn new(kept: Kept, issuer: Issuer<'static, KeyPair>) -> Self {
-        Self { kept, issuer, leaves: Mutex::new(LruCache::new(LEAVES)) }
+        let doubted = Mutex::new(LruCache::new(LEAVES));
+        Self { kept, issuer, leaves: Mutex::new(LruCache::new(LEAVES)), doubted }
     }
 
     /// The root, which a browser is to believe.
@@ -172,6 +183,16 @@ impl Authority {
     /// Whether it may vouch for a host.
     pub(crate) fn covers(&self, host: &HostName) -> bool {
         host.ip().is_none() && self.kept.hosts.iter().any(|hosts| hosts.matches(host))
+    }
+
+    /// A program did not believe it: for a while that host is left to programs and site.
+    pub(crate) fn doubt(&self, host: HostName, now: UnixTime) {
+        lock(&self.doubted).put(host, now);
+    }
+
+    fn is_doubted(&self, host: &HostName, now: UnixTime) -> bool {
+        let since = lock(&self.doubted).get(host).copied();
+        since.is_some_and(|since| now.0.saturating_sub(since.0) < DOUBTED.as_secs())
     }
 
     /// What shows a browser that it speaks to `host`.
@@ -255,7 +276,7 @@ impl Node {
         self.vouches().ok_or(AuthorityError::NoSite)
     }
 
-    /// Vouches for nothing any more, and destroys the key.
+    /// Vouches for nothing any more, and takes the key out of the store.
     pub async fn forget_authority(&self) -> Result<(), AuthorityError> {
         let node = self.clone();
         let forgotten = self.spawn_blocking(move || {
@@ -271,8 +292,18 @@ pub(crate) fn vouch(node: &Node, host: &HostName, port: u16) -> Option<Arc<Serve
     let authority = lock(&node.authority).clone();
     let authority = authority.filter(|authority| port == 443 && authority.covers(host))?;
     node.joined().view().sites.find(host)?;
+    if authority.is_doubted(host, clock::now()) {
+        return None;
+    }
     let tls = authority.vouch(host, clock::now());
     tls.inspect_err(|error| debug!(%error, "no certificate for a listed site")).ok()
+}
+
+/// A program did not believe that it spoke to `host`.
+pub(crate) fn doubt(node: &Node, host: HostName) {
+    if let Some(authority) = lock(&node.authority).clone() {
+        authority.doubt(host, clock::now());
+    }
 }
 
 /// A certificate in PEM.
@@ -377,6 +408,8 @@ mod tests {
         for name in ["other.example", "example", "xnews.example", "127.0.0.1", "2001:db8::1"] {
             assert!(!believed(&authority, name, 0), "{name}");
         }
+        // A constraint permits the names below, too; we make no leaf for these.
+        assert!(believed(&authority, "a.news.example", 0));
         assert!(authority.covers(&host("a.paper.example")));
         assert!(
             !authority.covers(&host("a.news.example")) && !authority.covers(&host("127.0.0.1"))
@@ -390,6 +423,16 @@ mod tests {
         assert_eq!(authority.hosts(), hosts(&["news.example"]));
         let none = Authority::make(hosts(&["*", "[::1]"]), NOW);
         assert!(matches!(none, Err(AuthorityError::NoSite)));
+    }
+
+    #[test]
+    fn a_host_is_left_alone_for_a_while_after_a_program_did_not_believe_it() {
+        let authority = Authority::make(hosts(&["news.example", "paper.example"]), NOW).unwrap();
+        authority.doubt(host("news.example"), NOW);
+        let at = |seconds: u64| UnixTime(NOW.0 + seconds);
+        assert!(authority.is_doubted(&host("news.example"), at(599)));
+        assert!(!authority.is_doubted(&host("news.example"), at(600)));
+        assert!(!authority.is_doubted(&host("paper.example"), NOW));
     }
 
     #[test]

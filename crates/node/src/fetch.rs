@@ -1,7 +1,8 @@
 //! One request: who may see it, which routes it may take, and our own copy if that is fresh.
 //!
 //! Public requests may be answered by any route, are raced, resumed and kept. Private ones go to
-//! the site itself, directly or through a tunnel, and leave no trace here. The race is driven in
+//! the site itself, directly or through a tunnel, and leave no trace here; where that fails, one with cookies
+//! may be answered by a copy of what the site has for everybody. The race is driven in
 //! [`crate::drive`].
 
 use std::pin::pin;
@@ -38,7 +39,14 @@ pub(crate) async fn fetch(node: &Node, request: Request) -> Result<Response, Una
     let view = node.joined.view();
     match view.sites.classify(&request.method, &request.url, &request.headers) {
         Class::Private(why) => match as_a_stranger(&view.sites, &request) {
-            Some(bare) => known_or_not(node, request, bare, &view.sites).await,
+            Some(bare) => {
+                let (method, url, headers) = (bare.method, bare.url, bare.headers);
+                let bare = || {
+                    let (method, url, headers) = (method.clone(), url.clone(), headers.clone());
+                    Request { method, url, headers, body: RequestBody::empty() }
+                };
+                known_or_not(node, request, bare, &view.sites).await
+            }
             None => private(node, request).await.map_err(|mut unanswered| {
                 unanswered.private = Some(why);
                 unanswered
@@ -48,7 +56,7 @@ pub(crate) async fn fetch(node: &Node, request: Request) -> Result<Response, Una
         Class::Public if !request.body.is_end_stream() => private(node, request).await,
         Class::Public => {
             let plan = node.public_plan(&view.sites, &request.url.host());
-            public(node, request, &view.sites, &plan).await
+            public(node, request, &view.sites, &plan, Copies::Any).await
         }
     }
 }
@@ -64,37 +72,45 @@ fn as_a_stranger(sites: &SiteList, request: &Request) -> Option<Request> {
 }
 
 /// A request for a public page with the reader's cookies: the page that the site has for this reader, or if it
-/// can't be had, or not soon, a copy of the one that it has for everybody. No injector is asked for that: whoever
-/// reaches one reaches the site, and such an address may be the reader's alone.
+/// can't be had, or not soon, a copy of the one that it has for everybody; an old one only once there is no hope
+/// for the other. No injector is asked for that: whoever reaches one reaches the site, and such an address may
+/// be the reader's alone.
 async fn known_or_not(
     node: &Node,
     request: Request,
-    bare: Request,
+    bare: impl Fn() -> Request,
     sites: &Arc<SiteList>,
 ) -> Result<Response, Unanswered> {
-    let credentials = |mut why: Unanswered| {
-        why.private = Some(Why::Credentials);
-        why
-    };
+    let plan = node.networks.plan(&request.url.host(), &[Route::Swarm]);
     let mut known = pin!(private(node, request));
-    let failed = match timeout(KNOWN_WITHIN, known.as_mut()).await {
+    let why = match timeout(KNOWN_WITHIN, known.as_mut()).await {
         Ok(Ok(response)) => return Ok(response),
-        Ok(Err(why)) => Some(why),
-        Err(_) => None,
-    };
-    let plan = node.networks.plan(&bare.url.host(), &[Route::Swarm]);
-    let unknown = pin!(public(node, bare, sites, &plan));
-    if let Some(why) = failed {
-        return unknown.await.map(for_everybody).map_err(|_| credentials(why));
-    }
-    match select(known, unknown).await {
-        Either::Left((Ok(response), _)) => Ok(response),
-        Either::Left((Err(why), unknown)) => {
-            unknown.await.map(for_everybody).map_err(|_| credentials(why))
+        Ok(Err(why)) => why,
+        Err(_) => {
+            let fresh = pin!(public(node, bare(), sites, &plan, Copies::Fresh));
+            match select(known, fresh).await {
+                Either::Left((Ok(response), _)) => return Ok(response),
+                Either::Right((Ok(response), _)) => return Ok(for_everybody(response)),
+                Either::Left((Err(why), _)) => why,
+                Either::Right((Err(_), known)) => match known.await {
+                    Ok(response) => return Ok(response),
+                    Err(why) => why,
+                },
+            }
         }
-        Either::Right((Ok(response), _)) => Ok(for_everybody(response)),
-        Either::Right((Err(_), known)) => known.await.map_err(credentials),
-    }
+    };
+    let any = public(node, bare(), sites, &plan, Copies::Any).await;
+    any.map(for_everybody).map_err(|everybodys| {
+        let tried = why.tried.into_iter().chain(everybodys.tried).collect();
+        Unanswered { tried, private: Some(Why::Credentials), ..everybodys }
+    })
+}
+
+/// Which own copies may be shown for want of anything newer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Copies {
+    Fresh,
+    Any,
 }
 
 /// An answer that is not the one for this reader: its program must not take it for that later.
@@ -109,6 +125,7 @@ async fn public(
     mut request: Request,
     sites: &Arc<SiteList>,
     plan: &[Step],
+    copies: Copies,
 ) -> Result<Response, Unanswered> {
     if sites.find(&request.url.host()).is_some_and(|site| site.https) {
         request.url = request.url.upgraded();
@@ -122,6 +139,7 @@ async fn public(
             return Ok(of_copy(node, page, &request, false).await);
         }
     }
+    let copy = copy.filter(|_| copies == Copies::Any);
     node.look_around().await;
     let want = Want {
         method: request.method.clone(),

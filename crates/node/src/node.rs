@@ -745,6 +745,10 @@ impl Behind for Node {
         authority::vouch(self, host, port)
     }
 
+    fn doubted(&self, host: &HostName) {
+        authority::doubt(self, host.clone());
+    }
+
     fn upgrade<'a>(
         &'a self,
         request: http::Request<()>,

@@ -82,6 +82,17 @@ impl SiteList {
         }
     }
 
+    /// Whether the page of an unlisted site has the browser ask (W3C Fetch Metadata): by what comes, and how soon,
+    /// it would learn whether a copy is here. Where the reader went there is no such page.
+    fn is_asked_by_a_stranger(&self, headers: &HeaderMap) -> bool {
+        let says = |name, value: &str| headers.get(name).is_some_and(|given| given == value);
+        let referer = headers.get(header::REFERER).and_then(|referer| referer.to_str().ok());
+        let asks = referer.and_then(|referer| PageUrl::parse(referer).ok());
+        says("sec-fetch-site", "cross-site")
+            && !says("sec-fetch-mode", "navigate")
+            && asks.is_none_or(|page| self.find(&page.host()).is_none())
+    }
+
     fn why_private(&self, method: &Method, url: &PageUrl, headers: &HeaderMap) -> Option<Why> {
         if method != Method::GET && method != Method::HEAD {
             return Some(Why::Method);
@@ -90,8 +101,14 @@ impl SiteList {
             return Some(Why::OwnNetwork);
         }
         let Some(site) = self.find(&url.host()) else { return Some(Why::NotListed) };
-        if PERSONAL_HEADERS.iter().any(|name| headers.contains_key(name)) {
+        if headers.keys().any(tells_of_a_person) {
             return Some(Why::Credentials);
+        }
+        if headers.contains_key("service-worker") {
+            return Some(Why::Worker);
+        }
+        if headers.contains_key(header::ORIGIN) || self.is_asked_by_a_stranger(headers) {
+            return Some(Why::OtherSite);
         }
         if headers.contains_key(header::UPGRADE) {
             return Some(Why::Upgrade);
@@ -106,10 +123,13 @@ impl SiteList {
     }
 }
 
-/// Request fields that tell of a person. `Cookie` is one even if the site sets it for everyone:
-/// from here that can't be told.
-const PERSONAL_HEADERS: &[header::HeaderName] =
-    &[header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+/// Words in the names of request fields that tell of a person. `Cookie` is one even if the site sets it
+/// for everyone: from here that can't be told.
+const PERSONAL: [&str; 6] = ["auth", "cookie", "token", "csrf", "session", "api-key"];
+
+fn tells_of_a_person(name: &header::HeaderName) -> bool {
+    PERSONAL.iter().any(|word| name.as_str().contains(word))
+}
 
 fn forbids_storing(headers: &HeaderMap) -> bool {
     headers
@@ -161,6 +181,12 @@ pub enum Why {
     /// It carries cookies or credentials.
     #[error("it carries cookies or credentials")]
     Credentials,
+    /// It is asked for by the page of another site, whose scripts could learn from the answer.
+    #[error("the page of another site asks for it")]
+    OtherSite,
+    /// It asks for a script that would stay in the browser.
+    #[error("it asks for a script that stays in the browser")]
+    Worker,
     /// It asks for another protocol, a WebSocket say.
     #[error("it asks for another protocol")]
     Upgrade,
@@ -237,6 +263,19 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_an_unlisted_site_learns_nothing_of_copies() {
+        let (page, site) = ("https://news.example/a", ("sec-fetch-site", "cross-site"));
+        let stranger = Class::Private(Why::OtherSite);
+        let asked = |more: &[(&'static str, &'static str)]| class(Method::GET, page, more);
+        assert_eq!(asked(&[site, ("sec-fetch-mode", "no-cors")]), stranger);
+        assert_eq!(asked(&[site, ("referer", "https://spy.example/")]), stranger);
+        assert_eq!(asked(&[("origin", "https://spy.example")]), stranger);
+        assert_eq!(asked(&[site, ("referer", "https://img.news.example/")]), Class::Public);
+        assert_eq!(asked(&[site, ("sec-fetch-mode", "navigate")]), Class::Public);
+        assert_eq!(asked(&[("sec-fetch-site", "same-site")]), Class::Public);
+    }
+
+    #[test]
     fn doubt_means_private() {
         use Class::Private;
         let page = "https://news.example/a";
@@ -245,6 +284,8 @@ mod tests {
         assert_eq!(class(Method::GET, page, &[("cookie", "a=b")]), Private(Why::Credentials));
         assert_eq!(class(Method::GET, page, &[("authorization", "x")]), Private(Why::Credentials));
         assert_eq!(class(Method::GET, page, &[("upgrade", "websocket")]), Private(Why::Upgrade));
+        assert_eq!(class(Method::GET, page, &[("x-csrf-token", "x")]), Private(Why::Credentials));
+        assert_eq!(class(Method::GET, page, &[("service-worker", "script")]), Private(Why::Worker));
         let no_store = &[("cache-control", "max-age=0, No-Store")];
         assert_eq!(class(Method::GET, page, no_store), Private(Why::NoStore));
         let reset = "https://news.example/reset?token=1234";

@@ -33,50 +33,63 @@ fn status(vouches: Option<Vouches>) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     tell(&vouches);
-    let all = believers(true)?;
-    for believer in &all {
-        let believes = believer.believes(&vouches.pem)?;
-        line(&format!(
-            "{}: {}",
-            believer.name(),
-            if believes { "believes it" } else { "does not" }
-        ));
-    }
-    if all.is_empty() {
-        line("No browser of this user was found.");
+    for believer in &believers(true)? {
+        let believes = match believer.believes(&vouches.pem) {
+            Ok(true) => "believes it".to_owned(),
+            Ok(false) => "does not".to_owned(),
+            Err(error) => format!("can't be asked: {error:#}"),
+        };
+        line(&format!("{}: {believes}", believer.name()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn install(client: &Client, system: bool, anew: bool) -> anyhow::Result<ExitCode> {
-    let made = client.authority().await?.filter(|_| !anew);
-    let vouches = match made {
+    let before = client.authority().await?;
+    let vouches = match before.clone().filter(|_| !anew) {
         Some(made) => made,
         None => client.make_authority().await?,
     };
     tell(&vouches);
-    let all = believers(system)?;
-    for believer in &all {
-        believer.forget()?;
-        believer.believe(&vouches.pem)?;
-        line(&format!("{}: believes it now", believer.name()));
-    }
-    if all.is_empty() {
-        note(BY_HAND);
+    let (mut believe, mut failed) = (0, None);
+    for believer in &believers(system)? {
+        match believer.forget().and_then(|_| believer.believe(&vouches.pem)) {
+            Ok(()) => {
+                believe += 1;
+                line(&format!("{}: believes it now", believer.name()));
+            }
+            Err(error) => {
+                note(&format!("{}: does not believe it: {error:#}", believer.name()));
+                failed = Some(error);
+            }
+        }
     }
     note("A browser that is open believes it once it was closed and opened again.");
-    Ok(ExitCode::SUCCESS)
+    let Some(failed) = failed else { return Ok(ExitCode::SUCCESS) };
+    note(BY_HAND);
+    if believe == 0 && before.is_none() {
+        // Nobody would be served by it.
+        client.forget_authority().await?;
+        return Err(failed.context("no browser could be made to believe it, so none was made"));
+    }
+    Ok(ExitCode::FAILURE)
 }
 
 async fn remove(client: &Client) -> anyhow::Result<ExitCode> {
+    client.forget_authority().await?;
+    line("This device vouches for no site any more.");
+    let mut code = ExitCode::SUCCESS;
     for believer in believers(true)? {
-        if believer.forget()? {
-            line(&format!("{}: believes it no more", believer.name()));
+        match believer.forget() {
+            Ok(true) => line(&format!("{}: believes it no more", believer.name())),
+            Ok(false) => {}
+            Err(error) => {
+                note(&format!("{}: may believe it still: {error:#}", believer.name()));
+                code = ExitCode::FAILURE;
+            }
         }
     }
-    client.forget_authority().await?;
-    line("The authority is destroyed.");
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 fn export(vouches: Option<Vouches>, file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
@@ -97,7 +110,8 @@ const BY_HAND: &str = "A browser that Busel does not find takes the certificate 
 
 fn tell(vouches: &Vouches) {
     let days = Duration::from_secs(vouches.until.saturating_sub(clock::now().0)).as_secs() / 86_400;
-    line(&format!("Vouches for {}, and nothing else, for {days} days.", vouches.sites.join(", ")));
+    let sites = vouches.sites.join(", ");
+    line(&format!("Vouches for {sites}, and no other site, for {days} days."));
     if !vouches.left_out.is_empty() {
         let left_out = vouches.left_out.join(", ");
         line(&format!("Not for {left_out}: `busel ca install --anew` takes in what can be."));

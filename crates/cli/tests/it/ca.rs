@@ -68,7 +68,7 @@ fn browsers_are_made_to_believe_it_and_to_forget_it() {
     for _ in 0..2 {
         let installed = person.ca(&["install"]);
         assert!(installed.status.success(), "{}", said(&installed));
-        for word in [&format!("Vouches for {HOST}, and nothing else"), "Chromium", "x.default"] {
+        for word in [&format!("Vouches for {HOST}, and no other site"), "Chromium", "x.default"] {
             assert!(said(&installed).contains(word), "{}", said(&installed));
         }
         for store in &stores {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::Arc;
 
 use busel_node::Node;
 use busel_node::config::ConnectTo;
@@ -57,8 +58,26 @@ impl Reader {
             .unwrap()
     }
 
-    /// A browser's TLS to a site, as far as the door lets it.
+    /// TLS of a browser that believes this reader's authority and nobody else, as far as the door lets it.
     async fn tls(&self, host: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = rustls::RootCertStore::empty();
+        for cert in rustls::pki_types::CertificateDer::pem_slice_iter(self.pem.as_bytes()) {
+            roots.add(cert.unwrap()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        self.tls_of(Arc::new(config), host).await
+    }
+
+    async fn tls_of(
+        &self,
+        browser: Arc<rustls::ClientConfig>,
+        host: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut stream = TcpStream::connect(self.node.http_addr().unwrap()).await?;
         let ask = format!("CONNECT {host}:443 HTTP/1.1\r\nhost: {host}:443\r\n\r\n");
         stream.write_all(ask.as_bytes()).await?;
@@ -66,18 +85,8 @@ impl Reader {
         while !answer.ends_with(b"\r\n\r\n") {
             answer.push(stream.read_u8().await?);
         }
-        let mut roots = rustls::RootCertStore::empty();
-        for cert in rustls::pki_types::CertificateDer::pem_slice_iter(self.pem.as_bytes()) {
-            roots.add(cert.unwrap()).unwrap();
-        }
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let name = ServerName::try_from(host.to_owned()).unwrap();
-        TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream).await
+        TlsConnector::from(browser).connect(name, stream).await
     }
 }
 
@@ -204,4 +213,40 @@ async fn it_is_kept_over_a_restart_and_destroyed_for_good() {
     let node = crate::support::world::again(&config).await;
     assert_eq!(node.vouches(), None);
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_believe_it_fails_once_and_then_speaks_to_the_site() {
+    let world = World::start().await;
+    let filter = Server::start(&world, Act::Reset).await;
+    let reader = Reader::start(&world, &filter, true).await;
+    let refused = reader.tls_of(world.tls_client(), HOST).await.unwrap_err();
+    assert!(refused.to_string().contains("certificate"), "{refused}");
+    let mut shown = reader.tls_of(world.tls_client(), HOST).await;
+    for _ in 0..100 {
+        // The door may still be hearing of it.
+        if shown.is_ok() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        shown = reader.tls_of(world.tls_client(), HOST).await;
+    }
+    shown.expect("the site's own certificate");
+    reader.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cookies_that_come_one_by_one_reach_the_site_together() {
+    let world = World::start().await;
+    world.origin.answer(|request| {
+        let cookies: Vec<_> = request.headers().get_all("cookie").iter().cloned().collect();
+        http::Response::new(busel_node::request::full(format!("{cookies:?}")))
+    });
+    let filter = Server::start(&world, Act::Reset).await;
+    let reader = Reader::start(&world, &filter, true).await;
+    let page = format!("https://{HOST}/mine");
+    let cookies = ["--http2", "--header", "cookie: a=1", "--header", "cookie: b=2", &page];
+    let said = told(&reader.curl(&cookies).await);
+    assert_eq!(said, "[\"a=1; b=2\"]");
+    reader.node.stop().await;
 }

@@ -5,8 +5,9 @@
 //! chooses no route and fetches nothing itself, adds no `Via`, which would tell sites of Busel,
 //! and opens no request that it was not asked for as a proxy.
 //!
-//! Each wait has a limit but two: for the answer, which what stands behind bounds, and for the
-//! reader's program to take what it asked for, since a paused film may stay paused.
+//! Each wait has a limit but three: for the answer, which what stands behind bounds; for the
+//! reader's program to take what it asked for, since a paused film may stay paused; and an idle HTTP/2 connection
+//! to a listed site is kept until its place is needed.
 
 mod body;
 mod fields;
@@ -43,7 +44,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use self::body::{Outgoing, Upload};
-use self::fields::{ascii, hops, keep_end_to_end, remove_all, shows, wants_upgrade};
+use self::fields::{ascii, hops, join_cookies, keep_end_to_end, remove_all, shows, wants_upgrade};
 use self::line::{Fate, Line};
 use self::within::Site;
 use super::{owner, problem};
@@ -71,6 +72,8 @@ pub(crate) trait Behind: Send + Sync + 'static {
     /// What shows a browser that it speaks to `host`:`port` itself; `None` where nobody may, so that the two
     /// speak to each other.
     fn vouch(&self, host: &HostName, port: u16) -> Option<Arc<ServerConfig>>;
+    /// A program was not shown that by it: it does not believe whoever vouched.
+    fn doubted(&self, host: &HostName);
     /// Asks `host`:`port` for another protocol. What follows its 101 can be had by
     /// [`hyper::upgrade::on`].
     fn upgrade<'a>(
@@ -409,7 +412,7 @@ impl Visit {
     fn finish(&self, response: http::Response<Body>, version: Version) -> Answer {
         let (mut parts, body) = response.into_parts();
         let ends = matches!(self.entry, Entry::Closed(_)) || *self.door.crowded.borrow();
-        if ends && version < Version::HTTP_2 {
+        if ends && version < Version::HTTP_2 && !parts.status.is_informational() {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         // Without a length, the end of an HTTP/1.0 answer is the end of the connection.
@@ -488,6 +491,7 @@ impl Visit {
             headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
         }
         keep_end_to_end(&mut headers);
+        join_cookies(&mut headers);
         // The URL says which host (RFC 9112 §3.2.2), and the body's first byte asks for the 100.
         headers.remove(header::HOST);
         headers.remove(header::EXPECT);
@@ -525,14 +529,11 @@ impl Visit {
     /// device may vouch for the host.
     async fn carry(self: Arc<Self>, client: Box<dyn Io>, host: HostName, port: u16) {
         let visit = Arc::clone(&self);
-        let carried = async move {
-            match visit.door.behind.vouch(&host, port) {
-                Some(tls) => within::speak(visit, client, Site { host, port, tls }).await,
-                None => visit.door.behind.tunnel(client, host, port).await,
-            }
-        };
+        if let Some(tls) = visit.door.behind.vouch(&host, port) {
+            return within::speak(visit, client, Site { host, port, tls }).await;
+        }
         tokio::select! {
-            () = carried => {}
+            () = visit.door.behind.tunnel(client, host, port) => {}
             () = self.door.stop.cancelled() => {}
         }
     }
@@ -562,14 +563,14 @@ impl Visit {
         }
     }
 
-    /// What sends a browser's requests here, but for those to the device itself and its own network. There is no
-    /// way around: a request that Busel can't answer must not go out in the open.
+    /// What sends a browser's requests here, but for those to the device itself and its own network. The script
+    /// knows no way around; but a browser that can't load it, since no node runs, goes out in the open.
     fn pac(&self) -> http::Response<Body> {
         let at = self.ours;
         let script = format!(
             "function FindProxyForURL(url, host) {{\n  \
              if (isPlainHostName(host) || dnsDomainIs(host, \".local\")) return \"DIRECT\";\n  \
-             return \"PROXY {at}; SOCKS5 {at}\";\n}}\n"
+             return \"PROXY {at}\";\n}}\n"
         );
         let mut response = http::Response::new(full(script));
         let kind = HeaderValue::from_static("application/x-ns-proxy-autoconfig");
@@ -582,8 +583,9 @@ impl Visit {
         let body = format!(
             "<p>Busel runs, and this is its door for browsers and other programs: an HTTP proxy \
              at <code>{at}</code>, which speaks SOCKS5, too.</p>\n\
-             <p>Set it as the proxy for HTTP and HTTPS, or <code>http://{at}/proxy.pac</code> as the \
-             address of its configuration, or try:</p>\n\
+             <p>Set it as the proxy for HTTP and HTTPS. (Where only the address of a configuration can be \
+             set, that is <code>http://{at}/proxy.pac</code>; when Busel does not run, such a browser asks sites \
+             without it.) Or try:</p>\n\
              <pre><code>curl -x http://{at} http://example.org/</code></pre>\n",
         );
         problem::page(StatusCode::OK, "Busel's door", &body)

@@ -73,6 +73,8 @@ impl Behind for Fake {
         None
     }
 
+    fn doubted(&self, _: &HostName) {}
+
     fn upgrade<'a>(
         &'a self,
         _: http::Request<()>,
@@ -783,5 +785,5 @@ async fn a_browser_is_told_to_ask_here_and_nowhere_else() {
     let out = talk(&door, "GET /proxy.pac HTTP/1.1\r\nConnection: close\r\n\r\n").await;
     assert!(out.contains("content-type: application/x-ns-proxy-autoconfig"), "{out}");
     let at = door.addr();
-    assert!(out.contains(&format!("return \"PROXY {at}; SOCKS5 {at}\";")), "{out}");
+    assert!(out.contains(&format!("return \"PROXY {at}\";")), "{out}");
 }

@@ -146,10 +146,14 @@ impl Problem<'_> {
         }
         if let Some(why) = self.private {
             let why = escaped(&why.to_string());
+            let copies = match self.tried.iter().any(|(route, _)| *route == Route::Swarm) {
+                true => "and copies of what it has for everybody",
+                false => "and no copies",
+            };
             let _ = writeln!(
                 out,
                 "<p>The request is private, because {why}: only the site itself was asked, \
-                 straight or through a tunnel, and no copies.</p>"
+                 straight or through a tunnel, {copies}.</p>"
             );
         }
         if let Some(advice) = self.advice {

@@ -21,6 +21,8 @@ const SYSTEMS: [(&str, &str); 2] = [
     ("/usr/local/share/ca-certificates", "update-ca-certificates"),
     ("/etc/pki/ca-trust/source/anchors", "update-ca-trust"),
 ];
+/// What changes stores of NSS.
+const CERTUTIL: &str = "certutil";
 /// The file's name in there.
 const FILE: &str = "busel-on-this-device.crt";
 /// Certificates of one name that are taken out of a store at most.
@@ -104,11 +106,15 @@ impl Believer {
         match self {
             Self::Nss { dir, .. } if !dir.join("cert9.db").is_file() => Ok(false),
             Self::Nss { dir, .. } => {
+                let is_there = || -> anyhow::Result<bool> {
+                    Ok(certutil(dir, ["-L", "-n", NICKNAME], None)?.status.success())
+                };
                 let mut found = 0;
-                while certutil(dir, ["-D", "-n", NICKNAME], None)?.status.success() {
+                while found < MOST && is_there()? {
+                    good(certutil(dir, ["-D", "-n", NICKNAME], None)?)?;
                     found += 1;
-                    ensure!(found < MOST, "{} does not let go of “{NICKNAME}”", dir.display());
                 }
+                ensure!(found < MOST, "{} does not let go of “{NICKNAME}”", dir.display());
                 Ok(found > 0)
             }
             Self::System { dir, update } => {
@@ -133,7 +139,7 @@ fn certutil<const N: usize>(
     store.push(dir);
     let mut all = vec![OsStr::new("-d"), &store];
     all.extend(args.iter().map(OsStr::new));
-    run("certutil", &all, input)
+    run(CERTUTIL, &all, input)
 }
 
 fn run(program: &str, args: &[impl AsRef<OsStr>], input: Option<&str>) -> anyhow::Result<Output> {
@@ -146,7 +152,7 @@ fn run(program: &str, args: &[impl AsRef<OsStr>], input: Option<&str>) -> anyhow
         .spawn()
     {
         Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && program == CERTUTIL => bail!(
             "{program} is needed for that and not here: it is in libnss3-tools (Debian), nss-tools \
              (Fedora), nss (Arch)"
         ),

@@ -62,6 +62,16 @@ pub(super) fn keep_end_to_end(headers: &mut HeaderMap) {
     });
 }
 
+/// HTTP/2 may bring the cookies one by one; HTTP/1.1 wants them in one field (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let all: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if all.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
 pub(super) fn remove_all(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
     let names: Vec<HeaderName> = headers.keys().filter(|name| doomed(name)).cloned().collect();
     for name in names {

@@ -2,6 +2,7 @@
 //! its version. Names are for the node to look up. Only TCP: who wants UDP is told so.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use busel_proto::page::HostName;
 use fast_socks5::server::{
@@ -23,7 +24,10 @@ pub(super) const VERSION: u8 = 5;
 pub(super) async fn serve(visit: Arc<Visit>, stream: TcpStream) {
     let asked = timeout(visit.door.limits.head, ask(&visit, stream)).await;
     match asked {
-        Ok(Ok(Some((client, host, port)))) => visit.carry(Box::new(client), host, port).await,
+        Ok(Ok(Some((client, host, port)))) => {
+            visit.fate.served.store(true, Ordering::Relaxed);
+            visit.carry(Box::new(client), host, port).await;
+        }
         Ok(Ok(None)) | Err(_) => {}
         Ok(Err(error)) => debug!(%error, "a SOCKS connection did not begin"),
     }

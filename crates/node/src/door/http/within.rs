@@ -5,8 +5,11 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
+use busel_proto::failure::Failure;
 use busel_proto::page::HostName;
 use http::{Response, StatusCode, Uri, Version, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -19,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::fields::{remove_all, wants_upgrade};
+use super::fields::{keep_end_to_end, remove_all, wants_upgrade};
 use super::{Answer, MAX_HEAD, Visit, http1, problem};
 use crate::origin::Io;
 use crate::request::{Body, full};
@@ -40,7 +43,13 @@ pub(super) async fn speak(visit: Arc<Visit>, client: Box<dyn Io>, site: Site) {
     let accepting = TlsAcceptor::from(site.tls.clone()).accept(client);
     let client = match timeout(limits.head, accepting).await {
         Ok(Ok(client)) => client,
-        Ok(Err(error)) => return debug!(%error, "a program does not believe this authority"),
+        Ok(Err(error)) => {
+            debug!(%error, "a program does not believe this authority");
+            if is_doubt(&error) {
+                visit.door.behind.doubted(&site.host);
+            }
+            return;
+        }
         Err(_) => return,
     };
     let h2 = client.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -71,7 +80,7 @@ async fn answer(visit: &Arc<Visit>, site: &Site, request: http::Request<Incoming
     let version = request.version();
     let (mut parts, body) = request.into_parts();
     let response = match site.uri(&parts) {
-        Some(_) if version == Version::HTTP_11 && wants_upgrade(&parts.headers) => {
+        Some(_) if asks_upgrade(&parts, &body) => {
             upgrade(visit, site, http::Request::from_parts(parts, body)).await
         }
         Some(uri) => {
@@ -84,6 +93,16 @@ async fn answer(visit: &Arc<Visit>, site: &Site, request: http::Request<Incoming
         }
     };
     visit.finish(response, version)
+}
+
+/// Whether a program said in the handshake that it does not believe the certificate.
+fn is_doubt(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::AlertReceived(_)))
+}
+
+fn asks_upgrade(parts: &http::request::Parts, body: &Incoming) -> bool {
+    parts.version == Version::HTTP_11 && wants_upgrade(&parts.headers) && body.is_end_stream()
 }
 
 /// Another protocol, a WebSocket say: asked of the site itself, and left to the two once it agrees.
@@ -105,8 +124,8 @@ async fn upgrade(
         }
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let detail = "The site does not speak the protocol that was asked for.";
-        return problem::malformed(StatusCode::BAD_GATEWAY, detail, &headers);
+        keep_end_to_end(response.headers_mut());
+        return response.map(|body| body.map_err(|_| Failure::CutOff).boxed_unsync());
     }
     let far = hyper::upgrade::on(&mut response);
     let visit = visit.clone();
@@ -140,6 +159,9 @@ impl Site {
             return None;
         }
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        if !path.starts_with('/') {
+            return None;
+        }
         let authority = match self.port {
             443 => self.host.to_string(),
             port => format!("{}:{port}", self.host),
