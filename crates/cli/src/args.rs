@@ -436,7 +436,7 @@ pub(crate) enum Ca {
     },
     /// Have nobody believe it any more, and destroy it
     Remove,
-    /// Write its certificate (PEM), for a browser that is not found
+    /// Write its certificate (PEM), for a browser that is not found; it is made if there is none
     Export {
         /// Where to [default: standard output]
         file: Option<PathBuf>,

@@ -88,6 +88,13 @@ pub(crate) async fn run(setup: &Setup, asked: Browse) -> anyhow::Result<ExitCode
     let client = Client::of(&data_dir(setup)?);
     let status = client.status().await?;
     let door = status.http.context("the node that runs has no HTTP proxy")?;
+    let vouches = client.authority().await?;
+    if vouches.is_none() {
+        note(
+            "Listed sites are read end to end by `https`: a copy that others have is of no use to a browser. \
+             `busel ca install` changes that.",
+        );
+    }
     let browser = Browser::find(asked.browser)?;
     // Whoever else uses this machine does not look into it.
     let private = || Permissions::from_mode(0o700);
@@ -102,13 +109,9 @@ pub(crate) async fn run(setup: &Setup, asked: Browse) -> anyhow::Result<ExitCode
     create.with_context(|| format!("{}", profile.display()))?;
     let mut command = browser.command(&profile, door)?;
     let store = browser.trust(&profile);
-    store.forget()?;
-    match client.authority().await? {
-        Some(vouches) => store.believe(&vouches.pem)?,
-        None => note(
-            "Listed sites are read end to end by `https`: a copy that others have is of no use to a browser. \
-             `busel ca install` changes that.",
-        ),
+    let trusts = store.forget().and_then(|_| vouches.map_or(Ok(()), |v| store.believe(&v.pem)));
+    if let Err(error) = trusts {
+        note(&format!("The browser does not believe this device's authority: {error:#}"));
     }
     command.args(&asked.arguments).args(url.iter().map(PageUrl::as_str));
     let went_well = until_closed(&mut command).await;

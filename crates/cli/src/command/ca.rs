@@ -23,7 +23,7 @@ pub(crate) async fn run(setup: &Setup, asked: Ca) -> anyhow::Result<ExitCode> {
         Ca::Status => status(client.authority().await?),
         Ca::Install { system, anew } => install(&client, system, anew).await,
         Ca::Remove => remove(&client).await,
-        Ca::Export { file } => export(client.authority().await?, file),
+        Ca::Export { file } => export(&made(&client).await?, file),
     }
 }
 
@@ -46,10 +46,7 @@ fn status(vouches: Option<Vouches>) -> anyhow::Result<ExitCode> {
 
 async fn install(client: &Client, system: bool, anew: bool) -> anyhow::Result<ExitCode> {
     let before = client.authority().await?;
-    let vouches = match before.clone().filter(|_| !anew) {
-        Some(made) => made,
-        None => client.make_authority().await?,
-    };
+    let vouches = if anew { client.make_authority().await? } else { made(client).await? };
     tell(&vouches);
     let (mut believe, mut failed) = (0, None);
     for believer in &believers(system)? {
@@ -75,6 +72,14 @@ async fn install(client: &Client, system: bool, anew: bool) -> anyhow::Result<Ex
     Ok(ExitCode::FAILURE)
 }
 
+/// That which there is, or a new one.
+async fn made(client: &Client) -> anyhow::Result<Vouches> {
+    Ok(match client.authority().await? {
+        Some(made) => made,
+        None => client.make_authority().await?,
+    })
+}
+
 async fn remove(client: &Client) -> anyhow::Result<ExitCode> {
     client.forget_authority().await?;
     line("This device vouches for no site any more.");
@@ -92,8 +97,7 @@ async fn remove(client: &Client) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn export(vouches: Option<Vouches>, file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let vouches = vouches.context("no authority was made: `busel ca install` makes one")?;
+fn export(vouches: &Vouches, file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     match file {
         None => line(vouches.pem.trim_end()),
         Some(file) => {

@@ -63,7 +63,6 @@ fn browsers_are_made_to_believe_it_and_to_forget_it() {
     let none = person.ca(&["status"]);
     assert_eq!(none.status.code(), Some(1));
     assert!(said(&none).contains("No authority was made"), "{}", said(&none));
-    assert!(said(&person.ca(&["export"])).contains("no authority was made"));
 
     for _ in 0..2 {
         let installed = person.ca(&["install"]);
@@ -83,6 +82,8 @@ fn browsers_are_made_to_believe_it_and_to_forget_it() {
     assert_eq!(removed.matches("believes it no more").count(), 2, "{removed}");
     assert!(stores.iter().all(|store| person.trust(store).is_none()));
     assert_eq!(person.ca(&["status"]).status.code(), Some(1));
+    assert!(said(&person.ca(&["export"])).starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(said(&person.ca(&["status"])).contains("Chromium and its kin: does not"));
 }
 
 #[test]
