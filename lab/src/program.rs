@@ -37,7 +37,7 @@ pub use forger::Forger;
 pub use igd::PortMapper;
 pub use network::{LISTED, Network, UNLISTED, VEIL, reaching, start_relay};
 pub use nginx::Nginx;
-pub use page::{PAGES, body, numbered};
+pub use page::{PAGES, TRAP, body, numbered};
 pub use prober::{Answer, End, Probe, Prober, Report};
 pub use quic::{Quic, QuicClient};
 pub use reader::{DOOR, Exposure, Reader, Visit, Way};

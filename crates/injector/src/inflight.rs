@@ -9,19 +9,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use busel_node::RequestBody;
 use busel_node::clock;
 use busel_node::places::Place;
+use busel_node::{Body, RequestBody};
 use busel_proto::failure::Failure;
+use busel_proto::freshness;
 use busel_proto::id::SnapshotKey;
 use busel_proto::sealed::Preview;
 use busel_proto::signed::Signed;
 use busel_proto::sites::why_not_shareable;
 use busel_proto::snapshot::{Head, SignedSnapshot, Snapshot, Wanted, kept_headers};
-use busel_store::{BlobWriter, FinishedBlob};
+use busel_store::{BlobReader, BlobWriter, FinishedBlob};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
-use http_body_util::BodyExt;
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
@@ -34,6 +37,8 @@ const WINDOW: u64 = 1 << 20;
 const HEAD_LIMIT: Duration = Duration::from_secs(20);
 /// The next bytes of an origin's body are waited for this long.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes read from the store at once.
+const PIECE: u64 = 256 * 1024;
 /// What every canonical request says of itself: one form for all readers, of a common browser.
 const USER_AGENT: &str =
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -285,18 +290,7 @@ impl Fetch {
     }
 
     async fn fetch(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let sent = self.inner.node.origin().send(
-            Method::GET,
-            &wanted.url,
-            canonical_headers(),
-            RequestBody::empty(),
-        );
-        let response = match tokio::time::timeout(HEAD_LIMIT, sent).await {
-            Err(_) => return Err(Failure::Silent),
-            Ok(Err(failed)) => return Err(failed.failure),
-            Ok(Ok(response)) => response,
-        };
-        let (parts, mut body) = response.into_parts();
+        let (parts, mut body) = self.ask(wanted).await?.into_parts();
         if let Some(why) = why_not_shareable(parts.status.as_u16(), &parts.headers) {
             return Err(Failure::NotAllowed(format!("this page may not be shared: {why}")));
         }
@@ -325,6 +319,38 @@ impl Fetch {
         let snapshot = self.keep(wanted, preview, sink).await?;
         self.progress.send_replace(Progress::Kept(Box::new(snapshot)));
         Ok(())
+    }
+
+    /// What the site has. If it says that this is what is in the store, then that, with the fields of now.
+    async fn ask(&self, wanted: &Wanted) -> Result<Response<Body>, Failure> {
+        let known = Known::find(&self.inner, wanted).await;
+        let asked = known.as_ref().map(|known| known.conditions.clone());
+        let response = self.send(wanted, asked.unwrap_or_default()).await?;
+        let Some(known) = known.filter(|_| response.status() == StatusCode::NOT_MODIFIED) else {
+            return Ok(response);
+        };
+        if let Some(why) = why_not_shareable(known.status.as_u16(), response.headers()) {
+            return Err(Failure::NotAllowed(format!("this page may not be shared: {why}")));
+        }
+        match known.renewed(&self.inner, response.headers()) {
+            Some(response) => Ok(response),
+            None => self.send(wanted, HeaderMap::new()).await,
+        }
+    }
+
+    async fn send(
+        &self,
+        wanted: &Wanted,
+        conditions: HeaderMap,
+    ) -> Result<Response<Body>, Failure> {
+        let mut headers = canonical_headers();
+        headers.extend(conditions);
+        let origin = self.inner.node.origin();
+        let sent = origin.send(Method::GET, &wanted.url, headers, RequestBody::empty());
+        match tokio::time::timeout(HEAD_LIMIT, sent).await {
+            Err(_) => Err(Failure::Silent),
+            Ok(sent) => sent.map_err(|failed| failed.failure),
+        }
     }
 
     async fn take(&mut self, bytes: Bytes, sink: &mut Sink) -> Result<(), Failure> {
@@ -402,6 +428,61 @@ impl Fetch {
             Ok(Err(error)) => Err(Failure::Protocol(format!("the store: {error}"))),
             Err(_) => Err(Failure::CutOff),
         }
+    }
+}
+
+/// A page in the store that this injector saw before, and by which fields its site can tell that it is still what it was.
+struct Known {
+    conditions: HeaderMap,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: BlobReader,
+}
+
+impl Known {
+    async fn find(inner: &Inner, wanted: &Wanted) -> Option<Self> {
+        let (store, wanted) = (inner.node.store().clone(), wanted.clone());
+        let (view, own) = (inner.node.joined().view(), inner.keys.cert().subkey);
+        let found = inner.node.spawn_blocking(move || {
+            let stored = store.find(&wanted.key()).ok()?.filter(|stored| stored.shared)?;
+            let snapshot =
+                stored.signed.verify_stored(&wanted, &view.trust, stored.received).ok()?;
+            // What others saw is not ours to vouch for.
+            if snapshot.head().injector != own {
+                return None;
+            }
+            let headers = snapshot.headers();
+            Some(Self {
+                conditions: freshness::conditions(&headers)?,
+                status: StatusCode::from_u16(snapshot.head().status).ok()?,
+                headers,
+                body: store.reader(&snapshot.head().root).ok()??,
+            })
+        });
+        found.await.ok().flatten()
+    }
+
+    /// The page as its site would send it now.
+    fn renewed(self, inner: &Inner, told: &HeaderMap) -> Option<Response<Body>> {
+        let status = self.status.as_u16();
+        let headers = freshness::renewed(status, &self.headers, told, clock::now())?;
+        let (node, body) = (inner.node.clone(), self.body);
+        let pieces = stream::try_unfold(0, move |at| {
+            let (node, own) = (node.clone(), body.clone());
+            async move {
+                if at >= own.len() {
+                    return Ok(None);
+                }
+                let len = usize::try_from(PIECE.min(own.len() - at)).unwrap_or(usize::MAX);
+                let read = node.spawn_blocking(move || own.read_at(at, len)).await;
+                let bytes = read.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
+                let next = at + bytes.len() as u64;
+                Ok(Some((Frame::data(bytes), next)))
+            }
+        });
+        let mut response = Response::new(StreamBody::new(pieces).boxed_unsync());
+        (*response.status_mut(), *response.headers_mut()) = (self.status, headers);
+        Some(response)
     }
 }
 

@@ -10,7 +10,8 @@
 //! Read in this order:
 //!
 //! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
-//! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`]
+//! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`],
+//!   [`gateway`]
 //! * choosing: [`failure`], [`memory`], [`networks`], [`race`], [`favour`], [`lookup`],
 //!   [`stagger`], [`upstreams`], [`evict`]
 //! * the wire: [`message`], [`sealed`], [`question`], [`veil`], [`carrier`]
@@ -35,6 +36,7 @@ pub mod failure;
 pub mod favour;
 pub mod flight;
 pub mod freshness;
+pub mod gateway;
 pub mod giving;
 pub mod guards;
 pub mod id;

@@ -84,6 +84,8 @@ struct Ways {
     worked_at: Tick,
     failures: f64,
     failed_at: Tick,
+    /// Whether it answered when it failed last, and then stopped: that it answers says nothing then.
+    stops: bool,
 }
 
 impl std::fmt::Debug for Memory {
@@ -108,7 +110,7 @@ impl Memory {
     /// one site is not held against the way to others.
     pub fn failed(&mut self, site: &HostName, route: Route, failure: &Failure, now: Tick) {
         if !failure.is_neutral() {
-            self.entry(site).ways[route as usize].failed(now);
+            self.entry(site).ways[route as usize].failed(failure, now);
         }
     }
 
@@ -126,14 +128,20 @@ impl Memory {
             })
             .collect();
         ranked.sort_unstable();
+        let stops = |(broken, _, _, route): &(bool, u32, usize, Route)| {
+            *broken && self.of(site).is_some_and(|entry| entry.ways[*route as usize].stops)
+        };
         ranked
-            .into_iter()
-            .map(|(broken, _, _, route)| {
+            .iter()
+            .enumerate()
+            .map(|(place, (broken, _, _, route))| {
                 let patience = match broken {
+                    // One that answers and then stops would win, were it tried beside a slow one.
+                    _ if ranked.get(place + 1).is_some_and(stops) => MOST_WAIT,
                     true => Duration::ZERO,
-                    false => self.expected(site, route, 95, now).clamp(LEAST_WAIT, MOST_WAIT),
+                    false => self.expected(site, *route, 95, now).clamp(LEAST_WAIT, MOST_WAIT),
                 };
-                Step { route, patience }
+                Step { route: *route, patience }
             })
             .collect()
     }
@@ -214,7 +222,8 @@ impl Ways {
         self.sorted.get(at).copied()
     }
 
-    fn failed(&mut self, now: Tick) {
+    fn failed(&mut self, failure: &Failure, now: Tick) {
+        self.stops = *failure == Failure::Stalled;
         if self.failures < BROKEN || now - self.failed_at > MOMENT {
             self.failures = (self.weight(now) + 1.0).min(MOST_WEIGHT);
         }
@@ -292,6 +301,20 @@ mod tests {
         assert_eq!(plan[2], Step { route: Route::Direct, patience: Duration::ZERO });
         let other = HostName::parse("other.example").unwrap();
         assert_eq!(memory.plan(&other, &WEB, Tick(0))[0].route, Route::Direct);
+    }
+
+    #[test]
+    fn what_answers_and_then_stops_is_not_tried_beside_what_is_slow() {
+        let mut memory = Memory::default();
+        memory.failed(&site(), Route::Direct, &Failure::Stalled, Tick(0));
+        let waits = |memory: &Memory| {
+            let plan = memory.plan(&site(), &[Route::Direct, Route::Tunnel], Tick(0) + MS(1000));
+            plan.into_iter().map(|step| (step.route, step.patience)).collect::<Vec<_>>()
+        };
+        let expected = [(Route::Tunnel, MOST_WAIT), (Route::Direct, Duration::ZERO)];
+        assert_eq!(waits(&memory), expected);
+        memory.failed(&site(), Route::Direct, &Failure::Reset, Tick(0) + MS(10));
+        assert!(waits(&memory)[0].1 < MOST_WAIT, "its silence would be seen");
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn show_decoded(headers: &mut HeaderMap) {
 }
 
 /// The one content coding of a representation, if it has exactly one and we can remove it.
-fn coding(headers: &HeaderMap) -> Option<Coding> {
+pub fn coding(headers: &HeaderMap) -> Option<Coding> {
     let mut names =
         items(headers, &header::CONTENT_ENCODING).filter(|n| !n.eq_ignore_ascii_case("identity"));
     let coding = match names.next()?.to_ascii_lowercase().as_str() {

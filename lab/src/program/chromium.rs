@@ -55,6 +55,13 @@ impl Chromium {
         self
     }
 
+    /// The same, which waits until the scripts of a page have nothing left to do.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.args.push("--virtual-time-budget=20000".into());
+        self
+    }
+
     /// Has its user believe the authority of a node on this device, as `busel ca install` does; what that said.
     pub fn believe(&self, busel: &Busel) -> anyhow::Result<String> {
         busel.tell_at_home(&["ca", "install"], &self.home)

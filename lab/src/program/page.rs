@@ -8,6 +8,12 @@ use rand_chacha::ChaCha8Rng;
 pub const PAGES: [(&str, usize); 4] =
     [("/", 4 << 10), ("/article", 60 << 10), ("/long", 1 << 20), ("/film", 2 << 20)];
 
+/// Pages by which a site has a browser ask elsewhere, in each way that is known, for names below [`TRAP`].
+const TRAPS: [(&str, &str); 2] =
+    [("/traps", include_str!("traps.html")), ("/away", include_str!("away.html"))];
+/// The domain of these names; nobody has it.
+pub const TRAP: &str = "trap.example";
+
 /// Besides there are so many numbered pages, for who reads on and on, of this length.
 const NUMBERED: (usize, usize) = (128, 8 << 10);
 
@@ -19,11 +25,15 @@ pub fn numbered(number: usize) -> String {
 /// All pages of each site, with their lengths.
 pub(super) fn pages() -> impl Iterator<Item = (String, usize)> {
     let named = PAGES.iter().map(|(path, len)| ((*path).to_owned(), *len));
-    named.chain((0..NUMBERED.0).map(|number| (numbered(number), NUMBERED.1)))
+    let traps = TRAPS.iter().map(|(path, page)| ((*path).to_owned(), page.len()));
+    named.chain(traps).chain((0..NUMBERED.0).map(|number| (numbered(number), NUMBERED.1)))
 }
 
 /// What a site has at a path. Nothing if it has no such page.
 pub fn body(site: &str, path: &str) -> Option<Vec<u8>> {
+    if let Some((_, page)) = TRAPS.iter().find(|(known, _)| *known == path) {
+        return Some(page.as_bytes().to_vec());
+    }
     let (_, len) = pages().find(|(known, _)| known == path)?;
     let title = format!("<!doctype html><title>{site}{path}</title>\n");
     let mut seed = [0; 32];

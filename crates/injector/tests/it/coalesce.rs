@@ -103,6 +103,44 @@ async fn a_fresh_snapshot_comes_from_the_store_and_a_stale_one_is_fetched_again(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_what_it_was_is_not_sent_again_by_its_site() {
+    let world = World::start().await;
+    let (page, sent) = (noise(700_000), Arc::new(AtomicUsize::new(0)));
+    let (own, count) = (page.clone(), sent.clone());
+    let (tags, tag) = tokio::sync::watch::channel("\"v1\"");
+    world.origin.answer(move |request| {
+        let now = *tag.borrow();
+        let known = request.headers().get("if-none-match").is_some_and(|known| known == now);
+        if known {
+            let mut answer = page_tagged(now, "");
+            *answer.status_mut() = http::StatusCode::NOT_MODIFIED;
+            return answer;
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        page_tagged(now, own.clone())
+    });
+    let asker = asker_of(&world).await;
+    let insisting = || {
+        let mut request = request(&url("/film"));
+        request.new = true;
+        request
+    };
+    let first = asker.inject(&world, &insisting()).await.all().await;
+    assert!(first.data == page, "byte for byte");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let second = asker.inject(&world, &insisting()).await.all().await;
+    assert!(second.data == page, "byte for byte, from the store");
+    assert_eq!((world.origin.count(), sent.load(Ordering::SeqCst)), (2, 1));
+    let (first, second) = (first.signed.expect("signed"), second.signed.expect("signed anew"));
+    assert_ne!(first, second, "it says when it was seen last");
+
+    tags.send_replace("\"v2\"");
+    let third = asker.inject(&world, &insisting()).await.all().await;
+    assert!(third.data == page && third.signed.is_some());
+    assert_eq!((world.origin.count(), sent.load(Ordering::SeqCst)), (3, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_bytes_are_there_before_the_origin_has_sent_the_last() {
     let world = World::start().await;
     let (whole, go_on) = (noise(400_000), Arc::new(Notify::new()));

@@ -1,4 +1,5 @@
-//! The door for web programs: an HTTP/1 forward proxy on loopback, which speaks SOCKS5, too.
+//! The door for web programs: an HTTP/1 forward proxy on loopback, which speaks SOCKS5, too, and a gateway for
+//! browsers that know of no proxy.
 //!
 //! It reads requests, makes them [`Request`]s or tunnels, hands them to what stands [`Behind`] it
 //! and writes the answers, streaming both ways. Hop-by-hop fields end here (RFC 9110 §7.6.1). It
@@ -11,6 +12,7 @@
 
 mod body;
 mod fields;
+mod gateway;
 mod line;
 mod socks;
 mod within;
@@ -24,6 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use busel_proto::failure::Failure;
+use busel_proto::gateway::{Gateway, Place, policy};
 use busel_proto::page::{HostName, PageError, PageUrl};
 use data_encoding::BASE64;
 use futures_util::future::BoxFuture;
@@ -451,7 +454,7 @@ impl Visit {
             return last_hop(&parts.method, &parts.headers);
         }
         if parts.uri.scheme().is_none() {
-            return self.own(&parts.method, &parts.uri, &parts.headers);
+            return self.here(http::Request::from_parts(parts, body)).await;
         }
         let asked = parts.headers.clone();
         match self.request(parts, body) {
@@ -538,8 +541,30 @@ impl Visit {
         }
     }
 
-    /// A request to the door itself, as to a web server. Nothing is ever fetched for one.
-    fn own(&self, method: &Method, uri: &Uri, asked: &HeaderMap) -> http::Response<Body> {
+    /// A request to this device, as to a web server: of a site that has a name here, or of the door itself.
+    async fn here(self: &Arc<Self>, request: http::Request<Incoming>) -> http::Response<Body> {
+        let gateway = Gateway::at(self.ours.port());
+        let named =
+            request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+        match named.map_or(Place::Here, |named| gateway.place(named)) {
+            Place::Here => self.own(gateway, request.method(), request.uri(), request.headers()),
+            Place::Site(origin) => gateway::answer(self, gateway, &origin, request).await,
+            Place::Nobody => {
+                let detail = "Busel has no page under this name.";
+                let status = StatusCode::MISDIRECTED_REQUEST;
+                problem::malformed(status, detail, request.headers())
+            }
+        }
+    }
+
+    /// A request to the door itself. Nothing is ever fetched for one.
+    fn own(
+        &self,
+        gateway: Gateway,
+        method: &Method,
+        uri: &Uri,
+        asked: &HeaderMap,
+    ) -> http::Response<Body> {
         let reads = method == Method::GET || method == Method::HEAD;
         match uri.path() {
             "*" if method == Method::OPTIONS => options(),
@@ -547,8 +572,17 @@ impl Visit {
                 let detail = "The request names a host, but neither http nor https.";
                 problem::malformed(StatusCode::BAD_REQUEST, detail, asked)
             }
-            "/" if reads => self.welcome(),
+            "/" if reads => self.welcome(gateway),
             "/proxy.pac" if reads => self.pac(),
+            "/open" if reads => {
+                let query = uri.query().unwrap_or_default().as_bytes();
+                let typed = url::form_urlencoded::parse(query).find(|(name, _)| name == "url");
+                gateway::enter(gateway, &typed.unwrap_or_default().1, asked)
+            }
+            path if reads && (path.starts_with("/https://") || path.starts_with("/http://")) => {
+                let whole = uri.path_and_query().map_or(path, |whole| whole.as_str());
+                gateway::enter(gateway, &whole[1..], asked)
+            }
             "/" => {
                 let detail = "This page can only be read.";
                 let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -578,17 +612,28 @@ impl Visit {
         response
     }
 
-    fn welcome(&self) -> http::Response<Body> {
+    fn welcome(&self, gateway: Gateway) -> http::Response<Body> {
         let at = self.ours;
         let body = format!(
-            "<p>Busel runs, and this is its door for browsers and other programs: an HTTP proxy \
-             at <code>{at}</code>, which speaks SOCKS5, too.</p>\n\
+            "<form action=\"/open\">\n<p><label>Open a page through Busel, as it is:\n\
+             <input name=\"url\" inputmode=\"url\" placeholder=\"https://example.org/\" required></label>\n\
+             <button>Open</button></p>\n</form>\n\
+             <p>This is also Busel's door for browsers and other programs: an HTTP proxy at \
+             <code>{at}</code>, which speaks SOCKS5, too.</p>\n\
              <p>Set it as the proxy for HTTP and HTTPS. (Where only the address of a configuration can be \
              set, that is <code>http://{at}/proxy.pac</code>; when Busel does not run, such a browser asks sites \
              without it.) Or try:</p>\n\
              <pre><code>curl -x http://{at} http://example.org/</code></pre>\n",
         );
-        problem::page(StatusCode::OK, "Busel's door", &body)
+        let mut response = problem::page(StatusCode::OK, "Busel's door", &body);
+        let headers = response.headers_mut();
+        if let Ok(policy) = HeaderValue::from_str(&policy::form(gateway)) {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        // By this, what the reader opens from here is told from what a page elsewhere leads to.
+        let referrer = HeaderValue::from_static("strict-origin-when-cross-origin");
+        headers.insert(header::REFERRER_POLICY, referrer);
+        response
     }
 
     /// Whether a request to `host` and `port` would come back to this door, and so forever.

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_compression::tokio::bufread::GzipEncoder;
 use busel_proto::failure::Route;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -14,6 +15,9 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::request::{Authority, Timeline};
+
+#[path = "http/gateway/tests.rs"]
+mod gateway;
 
 /// Answers by path, whatever the host.
 #[derive(Default)]
@@ -121,6 +125,22 @@ async fn answer(request: Request) -> Result<Response, Unanswered> {
             response.body = full("");
         }
         "/bare" => response.body = pieces([], None),
+        "/page" => {
+            let page = b"<a href='https://cdn.example/'>x</a>".repeat(1000);
+            let mut packed = Vec::new();
+            GzipEncoder::new(&page[..]).read_to_end(&mut packed).await.unwrap();
+            for (name, value) in [("content-type", "text/html"), ("content-encoding", "gzip")] {
+                response.headers.append(name, HeaderValue::from_static(value));
+            }
+            response.body = full(packed);
+        }
+        "/style" => {
+            let style = "a{b:url(https://cdn.example/)} /* навіны */";
+            let (style, _, _) = encoding_rs::WINDOWS_1251.encode(style);
+            let kind = HeaderValue::from_static("text/css; charset=windows-1251");
+            response.headers.insert("content-type", kind);
+            response.body = full(style.into_owned());
+        }
         "/wait" => sleep(Duration::from_millis(20)).await,
         "/forge" => {
             for (name, value) in [
@@ -367,9 +387,10 @@ async fn nonsense_is_refused() {
             "GET http://news.example/ HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
             501,
         ),
-        ("GET /page HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n", 404),
-        ("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
-        ("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+        ("GET /page HTTP/1.1\r\nHost: news.example\r\nConnection: close\r\n\r\n", 421),
+        ("GET /page HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
+        ("POST / HTTP/1.1\r\nConnection: close\r\n\r\n", 405),
+        ("OPTIONS * HTTP/1.1\r\nConnection: close\r\n\r\n", 200),
         (
             "TRACE http://news.example/ HTTP/1.1\r\nMax-Forwards: 0\r\nConnection: close\r\n\r\n",
             405,
@@ -496,7 +517,7 @@ async fn a_request_for_the_door_itself_goes_nowhere() {
         assert!(talk(&door, request).await.starts_with("HTTP/1.1 508 "), "{host}");
     }
     assert!(fake.seen.lock().unwrap().is_empty());
-    let out = talk(&door, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let out = talk(&door, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await;
     assert!(out.starts_with("HTTP/1.1 200 ") && out.contains(&format!("127.0.0.1:{port}")));
 }
 

@@ -81,7 +81,8 @@ async fn answer(visit: &Arc<Visit>, site: &Site, request: http::Request<Incoming
     let (mut parts, body) = request.into_parts();
     let response = match site.uri(&parts) {
         Some(_) if asks_upgrade(&parts, &body) => {
-            upgrade(visit, site, http::Request::from_parts(parts, body)).await
+            let request = http::Request::from_parts(parts, body);
+            upgrade(visit, &site.host, site.port, request).await
         }
         Some(uri) => {
             parts.uri = uri;
@@ -101,14 +102,15 @@ fn is_doubt(error: &io::Error) -> bool {
     matches!(error, Some(rustls::Error::AlertReceived(_)))
 }
 
-fn asks_upgrade(parts: &http::request::Parts, body: &Incoming) -> bool {
+pub(super) fn asks_upgrade(parts: &http::request::Parts, body: &Incoming) -> bool {
     parts.version == Version::HTTP_11 && wants_upgrade(&parts.headers) && body.is_end_stream()
 }
 
 /// Another protocol, a WebSocket say: asked of the site itself, and left to the two once it agrees.
-async fn upgrade(
+pub(super) async fn upgrade(
     visit: &Arc<Visit>,
-    site: &Site,
+    host: &HostName,
+    port: u16,
     mut request: http::Request<Incoming>,
 ) -> Response<Body> {
     let near = hyper::upgrade::on(&mut request);
@@ -116,7 +118,7 @@ async fn upgrade(
     remove_all(&mut parts.headers, |name| name.as_str().starts_with("proxy-"));
     let headers = parts.headers.clone();
     let asked = http::Request::from_parts(parts, ());
-    let mut response = match visit.door.behind.upgrade(asked, &site.host, site.port).await {
+    let mut response = match visit.door.behind.upgrade(asked, host, port).await {
         Ok(response) => response,
         Err(failure) => {
             let detail = format!("The site can't be asked for another protocol: {failure}.");
