@@ -329,15 +329,22 @@ fn unanswered(why: Unanswered) -> anyhow::Error {
     anyhow::anyhow!("{} can't be had ({})", why.url, tried.join("; "))
 }
 
-/// The front page, then files spread over the whole site, and its largest file at the end.
+/// The front page and what it shows, then files spread over the whole site, and its largest file at the end.
 fn choose(stage: &Stage) -> Vec<String> {
     let all: Vec<&str> = stage.site.paths().collect();
     let largest = all.iter().max_by_key(|p| stage.site.get(p).map_or(0, |page| page.body.len()));
-    let largest = largest.map(ToString::to_string);
     let every = all.len().div_ceil(PAGES).max(1);
-    let mut chosen = vec!["/".to_owned()];
-    let spread = all.iter().step_by(every).map(ToString::to_string);
-    chosen.extend(spread.filter(|path| path != "/" && Some(path) != largest.as_ref()));
-    chosen.extend(largest);
-    chosen
+    let spread: Vec<&str> = all.iter().step_by(every).copied().collect();
+    let mut chosen = vec!["/"];
+    let front = stage.site.get("/").map(|page| String::from_utf8_lossy(&page.body).into_owned());
+    let named = front.iter().flat_map(|page| page.split('"')).filter_map(|word| {
+        let shown = !word.ends_with('/') && !word.ends_with(".html");
+        all.iter().find(|path| shown && **path == word)
+    });
+    for path in named.chain(&spread).filter(|path| Some(*path) != largest) {
+        if chosen.len() < spread.len() && !chosen.contains(path) {
+            chosen.push(path);
+        }
+    }
+    chosen.into_iter().chain(largest.copied()).map(str::to_owned).collect()
 }

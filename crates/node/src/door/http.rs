@@ -615,12 +615,12 @@ impl Visit {
     fn welcome(&self, gateway: Gateway) -> http::Response<Body> {
         let at = self.ours;
         let body = format!(
-            "<form action=\"/open\">\n<p><label>Open a page through Busel, as it is:\n\
-             <input name=\"url\" inputmode=\"url\" placeholder=\"https://example.org/\" required></label>\n\
+            "<p>Open a page without setting up anything:</p>\n\
+             <form action=\"/open\">\n<p><input name=\"url\" inputmode=\"url\" size=\"40\" \
+             aria-label=\"Address\" placeholder=\"https://example.org/\" required autofocus>\n\
              <button>Open</button></p>\n</form>\n\
-             <p>This is also Busel's door for browsers and other programs: an HTTP proxy at \
-             <code>{at}</code>, which speaks SOCKS5, too.</p>\n\
-             <p>Set it as the proxy for HTTP and HTTPS. (Where only the address of a configuration can be \
+             <p>Or, for all that a browser or another program asks: an HTTP proxy at \
+             <code>{at}</code>, which speaks SOCKS5, too. Set it as the proxy for HTTP and HTTPS. (Where only the address of a configuration can be \
              set, that is <code>http://{at}/proxy.pac</code>; when Busel does not run, such a browser asks sites \
              without it.) Or try:</p>\n\
              <pre><code>curl -x http://{at} http://example.org/</code></pre>\n",
