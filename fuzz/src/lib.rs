@@ -8,8 +8,10 @@
 
 mod blob;
 mod carrier;
+mod edition;
 mod feed;
 mod flight;
+mod gateway;
 mod invite;
 mod network;
 mod page;
@@ -24,7 +26,9 @@ mod wire;
 
 pub use blob::blob_window;
 pub use carrier::carrier;
+pub use edition::edition;
 pub use flight::flight;
+pub use gateway::gateway;
 pub use invite::invite;
 pub use network::net_range;
 pub use page::page_url;
@@ -46,7 +50,9 @@ pub const TARGETS: &[Target] = &[
     ("blob_window", blob_window),
     ("carrier", carrier),
     ("cbor_head", cbor_head),
+    ("edition", edition),
     ("flight", flight),
+    ("gateway", gateway),
     ("invite", invite),
     ("net_range", net_range),
     ("page_url", page_url),

@@ -5,6 +5,7 @@
 use busel_proto::carrier::Frame;
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, TrustedRoot};
+use busel_proto::edition::{Edition, Item};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey, SnapshotKey};
 use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket, VeilTicket};
@@ -36,7 +37,9 @@ pub fn all() -> Vec<Seed> {
         ("blob_window", blobs()),
         ("carrier", carriers()),
         ("cbor_head", records()),
+        ("edition", editions()),
         ("flight", flights()),
+        ("gateway", texts(GATEWAY)),
         ("invite", invites()),
         ("net_range", texts(&["127.0.0.0/8", "fd00::/8", "::1", "0.0.0.0/0", "1.2.3.4"])),
         ("page_url", texts(URLS)),
@@ -51,6 +54,26 @@ pub fn all() -> Vec<Seed> {
         }
     }
     seeds
+}
+
+const GATEWAY: &[&str] = &[
+    "news-example",
+    "http-8080---xn----80aswg-example",
+    "https://cdn.example/a?b#c",
+    "\\\\cdn.example\\a",
+    "default-src 'self' https://*.example wss: data:; sandbox; report-uri /x, img-src *",
+];
+
+fn editions() -> Vec<Vec<u8>> {
+    let page = PageUrl::parse(PAGE).expect("it is one");
+    let item = |title: Option<&str>| Item {
+        url: page.clone(),
+        root: Hash::of(PAGE.as_bytes()),
+        len: 7,
+        title: title.map(str::to_owned),
+    };
+    let editions = [vec![], vec![item(Some("Навіны")), item(None)]];
+    editions.map(|items| Edition { made_at: UnixTime(1_767_225_600), items }.to_bytes()).into()
 }
 
 const URLS: &[&str] = &[

@@ -3,8 +3,8 @@
 //! its place, or through a relay.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -35,6 +35,8 @@ const PIECE: usize = 256 * 1024;
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// A relay is reached by then.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The veil of this process, which has one endpoint at most behind it.
+static VEIL: OnceLock<Veil> = OnceLock::new();
 const SECRET: VeilSecret = VeilSecret([7; 32]);
 
 /// One side that asks.
@@ -62,19 +64,16 @@ async fn bind(
         .alpns(alpns)
         .transport_config(transport.build())
         .portmapper_config(PortmapperConfig::Disabled);
-    let (builder, veil) = match by {
-        By::Plain => (Plain::new(LOOPBACK).set_up(builder)?, None),
-        By::Veil => {
-            let veil = Veil::new(veil);
-            (veil.set_up(builder)?, Some(veil))
-        }
+    let builder = match by {
+        By::Plain => Plain::new(LOOPBACK).set_up(builder)?,
+        By::Veil => VEIL.get_or_init(|| Veil::new(veil)).set_up(builder)?,
         By::Relay(invite) => {
             let tickets = Invite::from_line(invite)?.relays;
             let relay = Relay::start(Dialer::default(), &tickets).await?;
             let builder = relay.set_up(builder)?;
             // It carries until the process ends.
             std::mem::forget(relay);
-            (builder, None)
+            builder
         }
         By::Stock(addr) => {
             let map = RelayMap::from(stock(*addr)?);
@@ -82,12 +81,12 @@ async fn bind(
             let anyone = CaTlsConfig::custom_server_cert_verifier(Arc::new(|provider| {
                 Ok(Arc::new(Anyone(provider.signature_verification_algorithms)) as _)
             }));
-            (builder.ca_tls_config(anyone), None)
+            builder.ca_tls_config(anyone)
         }
     };
     let endpoint = builder.bind().await.context("an iroh endpoint")?;
     let plain = endpoint.bound_sockets().first().copied();
-    Ok((endpoint, veil.and_then(|veil| veil.listens()).or(plain)))
+    Ok((endpoint, VEIL.get().and_then(Veil::listens).or(plain)))
 }
 
 /// The URL of iroh's own relay.
@@ -110,7 +109,8 @@ pub(crate) async fn dial(endpoint: &Endpoint, server: &RawAddr, alpn: &[u8]) -> 
         By::Veil => {
             let addrs = vec![server.addr.context("no address")?.to_string()];
             let veil = Some(VeilTicket { addrs, secret: SECRET });
-            Veil::new(None).addresses(&Contact { veil, ..contact(id) })
+            let wire = VEIL.get().context("no endpoint was bound behind the veil")?;
+            wire.addresses(&Contact { veil, ..contact(id) })
         }
         By::Relay(invite) => {
             let relay = Invite::from_line(invite)?.relays.pop();

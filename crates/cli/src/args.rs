@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use busel_net::dial::Upstream;
 use busel_node::config::{ConnectTo, Exit, Exposure, GiveQuota, Lan};
-use busel_proto::page::HostPattern;
+use busel_proto::page::{HostName, HostPattern, PageError, PageUrl};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Keeps news reachable while a state censors the internet.
@@ -141,6 +141,9 @@ pub(crate) struct NodeFlags {
     /// node listens, an open one beacons]
     #[arg(long, value_enum)]
     pub(crate) lan: Option<LanFlag>,
+    /// Take the editions of this host as they come out, so that its news is on this device before a cut
+    #[arg(long, value_name = "HOST", value_parser = host)]
+    pub(crate) keep_edition: Vec<HostName>,
     /// Whether to speak to neighbours in the LAN, who can then see that this device runs Busel
     /// [default: only an open node does]
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
@@ -246,7 +249,12 @@ pub(crate) struct Up {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Get {
     /// The page
-    pub(crate) url: String,
+    #[arg(required_unless_present = "edition")]
+    pub(crate) url: Option<String>,
+    /// Instead: the latest edition of this host, its news with all that they need, to be read without any line
+    #[arg(long, value_name = "HOST", value_parser = host,
+        conflicts_with_all = ["url", "output", "include", "explain"])]
+    pub(crate) edition: Option<HostName>,
     /// Write the page to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -306,6 +314,12 @@ pub(crate) struct Injector {
     /// Ports to fetch from beside 80 and 443, e.g. 8443 or 8000-8999
     #[arg(long, value_name = "PORTS", value_delimiter = ',', value_parser = ports)]
     pub(crate) ports: Vec<RangeInclusive<u16>>,
+    /// RSS or Atom feed, or sitemap, of whose pages an edition is made for readers to take ahead
+    #[arg(long = "feed", value_name = "URL", value_parser = page)]
+    pub(crate) feeds: Vec<PageUrl>,
+    /// Look at the feeds every so many minutes
+    #[arg(long, value_name = "MINUTES", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) feeds_every: u32,
     /// The longest body to fetch, in MiB
     #[arg(long, default_value_t = 1024)]
     pub(crate) max_body: u64,
@@ -485,6 +499,14 @@ fn give_quota(text: &str) -> Result<GiveQuota, String> {
     }
     let mib: u64 = text.parse().map_err(|_| "write a number of MiB, or unlimited".to_owned())?;
     Ok(GiveQuota::Bytes(mib.saturating_mul(1 << 20)))
+}
+
+fn page(text: &str) -> Result<PageUrl, PageError> {
+    PageUrl::parse(text)
+}
+
+fn host(text: &str) -> Result<HostName, PageError> {
+    HostName::parse(text)
 }
 
 fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {

@@ -106,6 +106,7 @@ fn apply(config: &mut Config, flags: &NodeFlags) -> anyhow::Result<()> {
     }
     config.upstream_find |= flags.upstream_find;
     config.plain_wire = flags.plain_wire.or(config.plain_wire);
+    config.editions.extend(flags.keep_edition.iter().map(ToString::to_string));
     config.lan = flags.lan.map(Into::into).or(config.lan);
     config.lan_dial = flags.lan_dial.or(config.lan_dial);
     config.port_map = flags.port_map.or(config.port_map);

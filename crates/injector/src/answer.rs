@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use busel_net::endpoint::Stream;
 use busel_node::clock;
+use busel_proto::edition;
 use busel_proto::failure::Failure;
 use busel_proto::freshness;
 use busel_proto::id::PeerId;
@@ -84,6 +85,12 @@ fn wanted(inner: &Inner, request: &InjectRequest) -> Result<Wanted, Failure> {
     if url.as_str() != request.url || request.variant != Variant::default() {
         return Err(malformed());
     }
+    fetched(inner, &url)?;
+    Ok(Wanted { url, variant: request.variant.clone() })
+}
+
+/// Whether this injector fetches that page.
+pub(crate) fn fetched(inner: &Inner, url: &PageUrl) -> Result<(), Failure> {
     let refuse = |why: &str| Err(Failure::NotAllowed(why.into()));
     let host = url.host();
     if !inner.config.hosts.iter().any(|pattern| pattern.matches(&host)) {
@@ -97,7 +104,7 @@ fn wanted(inner: &Inner, request: &InjectRequest) -> Result<Wanted, Failure> {
     if url.query().is_some_and(|query| !rule.allows(query)) {
         return refuse("this injector does not fetch pages with that query: it may be personal");
     }
-    Ok(Wanted { url, variant: request.variant.clone() })
+    Ok(())
 }
 
 async fn respond(
@@ -107,8 +114,22 @@ async fn respond(
     wanted: Wanted,
     mut out: Sealed,
 ) -> Result<(), Failure> {
-    if let Some((snapshot, reader)) = stored(inner, &wanted, request.new).await {
-        return send_stored(out, snapshot, reader, request).await;
+    // An edition is what the injector itself made; no site is asked for it.
+    let made = edition::is_address(&wanted.url);
+    let stored = stored(inner, &wanted, |snapshot| {
+        let mut asked = HeaderMap::new();
+        if request.new {
+            asked.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        made || freshness::judge(snapshot, &asked, clock::now()).fresh
+    });
+    match stored.await {
+        Some((snapshot, reader)) => return send_stored(out, snapshot, reader, request).await,
+        None if made => {
+            let why = "this injector makes no edition of that site".into();
+            return out.last(&Part::Declined(Failure::NotAllowed(why))).await;
+        }
+        None => {}
     }
     let mut flight = match fly(inner, from, &wanted).await {
         Ok(flight) => flight,
@@ -139,7 +160,11 @@ async fn respond(
 
 /// The fetch of this page that is under way, or a new one, which `client` has begun. A client whose
 /// earlier pages are being stored still is not told at once that it has too many.
-async fn fly(inner: &Arc<Inner>, client: PeerId, wanted: &Wanted) -> Result<InFlight, Failure> {
+pub(crate) async fn fly(
+    inner: &Arc<Inner>,
+    client: PeerId,
+    wanted: &Wanted,
+) -> Result<InFlight, Failure> {
     let until = Instant::now() + PLACE_WAIT;
     loop {
         match try_fly(inner, client, wanted) {
@@ -166,24 +191,21 @@ fn try_fly(inner: &Arc<Inner>, client: PeerId, wanted: &Wanted) -> Result<InFlig
     Ok(flight)
 }
 
-/// A fresh snapshot in the store.
-async fn stored(inner: &Arc<Inner>, wanted: &Wanted, new: bool) -> Option<(Snapshot, BlobReader)> {
+/// The snapshot in the store, if it will do.
+pub(crate) async fn stored(
+    inner: &Arc<Inner>,
+    wanted: &Wanted,
+    will_do: impl Fn(&Snapshot) -> bool,
+) -> Option<(Snapshot, BlobReader)> {
     let (store, wanted) = (inner.node.store().clone(), wanted.clone());
     let view = inner.node.joined().view();
     let found = inner.node.spawn_blocking(move || {
         let stored = store.find(&wanted.key()).ok()?.filter(|stored| stored.shared)?;
         let snapshot = stored.signed.verify_stored(&wanted, &view.trust, stored.received).ok()?;
-        let mut asked = HeaderMap::new();
-        if new {
-            asked.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        }
-        if !freshness::judge(&snapshot, &asked, clock::now()).fresh {
-            return None;
-        }
         let reader = store.reader(&snapshot.head().root).ok()??;
         Some((snapshot, reader))
     });
-    found.await.ok().flatten()
+    found.await.ok().flatten().filter(|(snapshot, _)| will_do(snapshot))
 }
 
 async fn send_stored(

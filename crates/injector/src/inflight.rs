@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use busel_node::clock;
 use busel_node::places::Place;
-use busel_node::{Body, RequestBody};
+use busel_node::{Body, Node, RequestBody};
 use busel_proto::failure::Failure;
 use busel_proto::freshness;
 use busel_proto::id::SnapshotKey;
@@ -132,6 +132,16 @@ impl InFlight {
         match self.head.wait_for(Option::is_some).await {
             Ok(head) => head.clone().unwrap_or(Err(Failure::CutOff)),
             Err(_) => Err(Failure::CutOff),
+        }
+    }
+
+    /// The snapshot, once the body is whole and kept.
+    pub(crate) async fn kept(&mut self) -> Result<Snapshot, Failure> {
+        let ended = |progress: &Progress| !matches!(progress, Progress::Bytes(_));
+        match self.progress.wait_for(ended).await.as_deref() {
+            Ok(Progress::Kept(snapshot)) => Ok((**snapshot).clone()),
+            Ok(Progress::Failed(failure)) => Err(failure.clone()),
+            Ok(Progress::Bytes(_)) | Err(_) => Err(Failure::CutOff),
         }
     }
 
@@ -316,7 +326,7 @@ impl Fetch {
         if preview.len.is_some_and(|said| said != len) {
             return Err(Failure::CutOff);
         }
-        let snapshot = self.keep(wanted, preview, sink).await?;
+        let snapshot = keep(&self.inner, wanted, preview, sink).await?;
         self.progress.send_replace(Progress::Kept(Box::new(snapshot)));
         Ok(())
     }
@@ -390,44 +400,42 @@ impl Fetch {
             }
         }
     }
+}
 
-    /// Signs and stores.
-    async fn keep(
-        &self,
-        wanted: &Wanted,
-        preview: Preview,
-        sink: Sink,
-    ) -> Result<Snapshot, Failure> {
-        let body = sink.finish().await?;
-        let keys = &self.inner.keys;
-        let cert = keys.cert_at(preview.fetched_at).ok_or(Failure::NotCertified)?;
-        let head = Head {
-            v: 1,
-            url: wanted.url.as_str().to_owned(),
-            variant: wanted.variant.clone(),
-            status: preview.status,
-            headers: preview.headers,
-            root: body.root(),
-            len: body.len(),
-            fetched_at: preview.fetched_at,
-            tls: preview.tls,
-            injector: cert.subkey,
-            epoch: cert.epoch,
-        };
-        let signed = SignedSnapshot {
-            head: Signed::sign(&head, keys.signing()),
-            cert: cert.signed().clone(),
-        };
-        let snapshot = signed
-            .verify(wanted, &self.inner.node.joined().view().trust)
-            .map_err(|e| Failure::NotAllowed(e.to_string()))?;
-        let (store, own) = (self.inner.node.store().clone(), snapshot.clone());
-        let put = self.inner.node.spawn_blocking(move || store.put(&own, body, clock::now())).await;
-        match put {
-            Ok(Ok(())) => Ok(snapshot),
-            Ok(Err(error)) => Err(Failure::Protocol(format!("the store: {error}"))),
-            Err(_) => Err(Failure::CutOff),
-        }
+/// Signs what was seen, and stores it.
+pub(crate) async fn keep(
+    inner: &Inner,
+    wanted: &Wanted,
+    preview: Preview,
+    sink: Sink,
+) -> Result<Snapshot, Failure> {
+    let body = sink.finish().await?;
+    let keys = &inner.keys;
+    let cert = keys.cert_at(preview.fetched_at).ok_or(Failure::NotCertified)?;
+    let head = Head {
+        v: 1,
+        url: wanted.url.as_str().to_owned(),
+        variant: wanted.variant.clone(),
+        status: preview.status,
+        headers: preview.headers,
+        root: body.root(),
+        len: body.len(),
+        fetched_at: preview.fetched_at,
+        tls: preview.tls,
+        injector: cert.subkey,
+        epoch: cert.epoch,
+    };
+    let signed =
+        SignedSnapshot { head: Signed::sign(&head, keys.signing()), cert: cert.signed().clone() };
+    let snapshot = signed
+        .verify(wanted, &inner.node.joined().view().trust)
+        .map_err(|e| Failure::NotAllowed(e.to_string()))?;
+    let (store, own) = (inner.node.store().clone(), snapshot.clone());
+    let put = inner.node.spawn_blocking(move || store.put(&own, body, clock::now())).await;
+    match put {
+        Ok(Ok(())) => Ok(snapshot),
+        Ok(Err(error)) => Err(Failure::Protocol(format!("the store: {error}"))),
+        Err(_) => Err(Failure::CutOff),
     }
 }
 
@@ -466,34 +474,39 @@ impl Known {
     fn renewed(self, inner: &Inner, told: &HeaderMap) -> Option<Response<Body>> {
         let status = self.status.as_u16();
         let headers = freshness::renewed(status, &self.headers, told, clock::now())?;
-        let (node, body) = (inner.node.clone(), self.body);
-        let pieces = stream::try_unfold(0, move |at| {
-            let (node, own) = (node.clone(), body.clone());
-            async move {
-                if at >= own.len() {
-                    return Ok(None);
-                }
-                let len = usize::try_from(PIECE.min(own.len() - at)).unwrap_or(usize::MAX);
-                let read = node.spawn_blocking(move || own.read_at(at, len)).await;
-                let bytes = read.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
-                let next = at + bytes.len() as u64;
-                Ok(Some((Frame::data(bytes), next)))
-            }
-        });
-        let mut response = Response::new(StreamBody::new(pieces).boxed_unsync());
+        let mut response = Response::new(body_of(&inner.node, self.body));
         (*response.status_mut(), *response.headers_mut()) = (self.status, headers);
         Some(response)
     }
 }
 
+/// What is in the store, as it would come from its site.
+pub(crate) fn body_of(node: &Node, body: BlobReader) -> Body {
+    let node = node.clone();
+    let pieces = stream::try_unfold(0, move |at| {
+        let (node, own) = (node.clone(), body.clone());
+        async move {
+            if at >= own.len() {
+                return Ok(None);
+            }
+            let len = usize::try_from(PIECE.min(own.len() - at)).unwrap_or(usize::MAX);
+            let read = node.spawn_blocking(move || own.read_at(at, len)).await;
+            let bytes = read.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
+            let next = at + bytes.len() as u64;
+            Ok(Some((Frame::data(bytes), next)))
+        }
+    });
+    StreamBody::new(pieces).boxed_unsync()
+}
+
 /// The body on its way into the store, on a thread that may wait for the disk.
-struct Sink {
+pub(crate) struct Sink {
     pieces: tokio::sync::mpsc::Sender<Bytes>,
     done: tokio::task::JoinHandle<Result<FinishedBlob, Failure>>,
 }
 
 impl Sink {
-    fn start(inner: &Inner) -> Result<Self, Failure> {
+    pub(crate) fn start(inner: &Inner) -> Result<Self, Failure> {
         let mut writer: BlobWriter = inner.node.store().writer().map_err(store_failed)?;
         let (pieces, mut coming) = tokio::sync::mpsc::channel::<Bytes>(16);
         let done = inner.node.spawn_blocking(move || {
@@ -505,7 +518,7 @@ impl Sink {
         Ok(Self { pieces, done })
     }
 
-    async fn write(&mut self, bytes: Bytes) -> Result<(), Failure> {
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Failure> {
         let gone = || Failure::Protocol("the store does not take the body".into());
         self.pieces.send(bytes).await.map_err(|_| gone())
     }

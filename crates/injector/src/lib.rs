@@ -8,9 +8,11 @@
 //! * [`limits`]: how much one client, and all together, may ask.
 //! * [`inflight`]: one origin fetch for all who ask at once, streamed while it comes in.
 //! * [`answer`]: what one asker is told.
+//! * `editions`: what feeds name, fetched ahead.
 //! * [`renewal`]: the certificate is renewed while it runs.
 
 pub mod answer;
+mod editions;
 pub mod inflight;
 pub mod keys;
 pub mod limits;
@@ -19,6 +21,7 @@ pub mod renewal;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use busel_net::endpoint::Stream;
 use busel_node::Node;
@@ -26,7 +29,7 @@ use busel_node::serve::Inject;
 use busel_proto::cert::TrustedRoot;
 use busel_proto::id::{PeerId, SnapshotKey};
 use busel_proto::invite::InjectorTicket;
-use busel_proto::page::HostPattern;
+use busel_proto::page::{HostPattern, PageUrl};
 use busel_proto::replay::ReplayGuard;
 use busel_proto::time::UnixTime;
 use futures_util::future::BoxFuture;
@@ -53,6 +56,10 @@ pub struct Config {
     pub fetches_per_client: usize,
     /// The ports that it fetches from. Which queries it fetches is said by its node's site list.
     pub ports: Vec<RangeInclusive<u16>>,
+    /// Feeds and sitemaps, of whose pages it makes an edition for each host that they are on …
+    pub feeds: Vec<PageUrl>,
+    /// … and how often it looks at them.
+    pub feeds_every: Duration,
 }
 
 impl Default for Config {
@@ -65,6 +72,8 @@ impl Default for Config {
             fetches: 256,
             fetches_per_client: 32,
             ports: vec![80..=80, 443..=443],
+            feeds: Vec::new(),
+            feeds_every: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -105,6 +114,11 @@ impl Injector {
             inflight: Mutex::default(),
         }));
         node.register_injector(Arc::new(injector.clone()));
+        let (inner, config) = (injector.0.clone(), &injector.0.config);
+        if !config.feeds.is_empty() {
+            let (feeds, every) = (config.feeds.clone(), config.feeds_every);
+            node.spawn(async move { editions::follow(inner, feeds, every).await });
+        }
         injector
     }
 

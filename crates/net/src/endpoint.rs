@@ -24,8 +24,8 @@ use busel_proto::message::ALPN;
 use futures_util::future::BoxFuture;
 use iroh::dns::{DnsError, DnsResolver, Resolver};
 use iroh::endpoint::{
-    ConnectError, ConnectionError, NetReportConfig, PortmapperConfig, QuicTransportConfig,
-    RecvStream, SendStream, presets,
+    ConnectError, ConnectOptions, ConnectionError, NetReportConfig, PortmapperConfig,
+    QuicTransportConfig, QuicTransportConfigBuilder, RecvStream, SendStream, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, TransportAddr, Watcher};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -705,7 +705,7 @@ impl Inner {
         endpoint: &iroh::Endpoint,
         addr: &EndpointAddr,
     ) -> bool {
-        let beside = tokio::time::timeout(CONNECT_LIMIT, endpoint.connect(addr.clone(), ALPN));
+        let beside = tokio::time::timeout(CONNECT_LIMIT, call(endpoint, addr));
         let beside = tokio::select! {
             () = self.stop.cancelled() => return false,
             beside = beside => beside,
@@ -791,15 +791,25 @@ async fn reach(
     addr: &EndpointAddr,
     others: &[Heard],
 ) -> Result<iroh::endpoint::Connection, ConnectError> {
-    let mut connecting = std::pin::pin!(endpoint.connect(addr.clone(), ALPN));
+    let mut connecting = std::pin::pin!(call(endpoint, addr));
     tokio::select! {
         reached = &mut connecting => return reached,
         () = tokio::time::sleep(AT_FIRST) => {}
     }
     match close_silent(others).await {
-        true => endpoint.connect(addr.clone(), ALPN).await,
+        true => call(endpoint, addr).await,
         false => connecting.await,
     }
+}
+
+/// Connects. Who called asks for signs of life; the other side hears by that, and need not wake up to ask.
+async fn call(
+    endpoint: &iroh::Endpoint,
+    addr: &EndpointAddr,
+) -> Result<iroh::endpoint::Connection, ConnectError> {
+    let transport = transport().keep_alive_interval(ASK_FOR_LIFE).build();
+    let options = ConnectOptions::new().with_transport_config(transport);
+    Ok(endpoint.connect_with_opts(addr.clone(), ALPN, options).await?.await?)
 }
 
 /// An endpoint with this identity and these wires.
@@ -813,12 +823,6 @@ async fn present(identity: [u8; 32], wires: &[Arc<dyn Wire>]) -> Result<iroh::En
 
 /// An endpoint with this identity that has no transport yet and contacts nobody by itself.
 pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
-    let transport = QuicTransportConfig::builder()
-        .max_concurrent_bidi_streams(MAX_STREAMS.into())
-        .max_concurrent_uni_streams(0u8.into())
-        .default_path_max_idle_timeout(PATH_SILENT)
-        .keep_alive_interval(ASK_FOR_LIFE)
-        .build();
     let mut report = NetReportConfig::minimal();
     // The probes by which iroh chooses its home relay go to relays that we were given only.
     report.https_probes = true;
@@ -828,11 +832,18 @@ pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
         .clear_address_lookup()
         .secret_key(SecretKey::from_bytes(&identity))
         .alpns(vec![ALPN.to_vec()])
-        .transport_config(transport)
+        .transport_config(transport().build())
         .path_selector(Arc::new(Chooser))
         .dns_resolver(DnsResolver::custom(NoResolver))
         .portmapper_config(PortmapperConfig::Disabled)
         .net_report_config(report)
+}
+
+fn transport() -> QuicTransportConfigBuilder {
+    QuicTransportConfig::builder()
+        .max_concurrent_bidi_streams(MAX_STREAMS.into())
+        .max_concurrent_uni_streams(0u8.into())
+        .default_path_max_idle_timeout(PATH_SILENT)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

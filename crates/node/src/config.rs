@@ -39,6 +39,8 @@ pub struct Config {
     /// The most bytes of copies that a quiet node holds for others, none of which tells what its owner
     /// reads: it fetches about as much a day. 0: none.
     pub assigned_quota: u64,
+    /// Hosts whose editions are taken as they come out, so that their news is here before a cut.
+    pub editions: Vec<String>,
     /// Whether sites may be asked directly.
     pub direct: bool,
     /// Whether what worked on each network is kept over restarts: see `docs/threat-model.md`.
@@ -303,6 +305,7 @@ impl Default for Config {
             allow_net_for_others: Vec::new(),
             plain_wire: None,
             lan: None,
+            editions: Vec::new(),
             lan_dial: None,
             dht: false,
             dht_addr: None,
@@ -342,6 +345,10 @@ impl Config {
         if self.http_credentials.as_ref().is_some_and(|given| !given.are_sound()) {
             let why = "write USER:PASSWORD, without control characters".into();
             return Err(ConfigError::Value { key: "http-credentials", why });
+        }
+        if let Some(host) = self.editions.iter().find(|host| HostName::parse(host).is_err()) {
+            let why = format!("{host:?} is no host");
+            return Err(ConfigError::Value { key: "editions", why });
         }
         if self.dns.is_empty() {
             let why = "at least one resolver is needed".into();

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use busel_proto::invite::Invite;
-use busel_proto::page::PageUrl;
+use busel_proto::page::{HostName, PageUrl};
 use busel_proto::race::{Event, What};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use crate::assigned::Held;
 use crate::authority::Vouches;
 use crate::config::{Exit, Exposure};
 use crate::doctor::{self, Ask, Progress, Report};
+use crate::edition::Taken;
 use crate::joined;
 use crate::node::Node;
 use crate::request::{Request, Response, Timeline, Unanswered};
@@ -36,6 +37,9 @@ pub trait Control: Send + Sync {
 
     /// Gets a page by whatever way works.
     fn get(&self, url: PageUrl) -> BoxFuture<'_, Result<Response, ControlError>>;
+
+    /// Takes the latest edition of a host.
+    fn take_edition(&self, host: HostName) -> BoxFuture<'_, Result<Taken, ControlError>>;
 
     /// Makes an invite for a friend: how to reach this node and what it trusts. An open node waits a
     /// while for its relay; if it is still not at one, and is reached in no other way, the invite does
@@ -376,6 +380,13 @@ impl Control for Node {
         Box::pin(async move {
             let report = doctor::examine(self, ask, tell).await;
             report.map_err(|error| ControlError::Failed(error.to_string()))
+        })
+    }
+
+    fn take_edition(&self, host: HostName) -> BoxFuture<'_, Result<Taken, ControlError>> {
+        Box::pin(async move {
+            let taken = Self::take_edition(self, &host).await;
+            taken.map_err(|e| ControlError::Failed(e.to_string()))
         })
     }
 

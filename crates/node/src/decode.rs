@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder};
 use busel_proto::failure::Failure;
-use busel_proto::shape::Coding;
+use busel_proto::shape::{self, Coding};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::{BodyDataStream, BodyExt, StreamBody};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt};
@@ -28,6 +29,14 @@ const MAX_RATIO: u64 = 1000;
 const MAX_EXTRA: u64 = 16 * 1024 * 1024;
 /// Decoded bytes made at once.
 const CHUNK: usize = 16 * 1024;
+
+/// The body of a representation with `headers`, without its content coding, if that is one that we can remove.
+pub fn plain(headers: &HeaderMap, body: Body) -> Body {
+    match shape::coding(headers) {
+        Some(coding) => decoded(body, coding),
+        None => body,
+    }
+}
 
 /// `body` without `coding`. Its length is not known; trailers are dropped.
 pub(crate) fn decoded(body: Body, coding: Coding) -> Body {

@@ -55,10 +55,23 @@ pub(crate) async fn fetch(node: &Node, request: Request) -> Result<Response, Una
         // What a request says in its body is not in its URL.
         Class::Public if !request.body.is_end_stream() => private(node, request).await,
         Class::Public => {
-            let plan = node.public_plan(&view.sites, &request.url.host());
+            let plan = node.public_plan(&view.sites, &request.url);
             public(node, request, &view.sites, &plan, Copies::Any).await
         }
     }
+}
+
+/// A public page as somebody signed it, which is kept here then.
+pub(crate) async fn signed(node: &Node, request: Request) -> Result<Response, Unanswered> {
+    let view = node.joined.view();
+    if let Class::Private(why) =
+        view.sites.classify(&request.method, &request.url, &request.headers)
+    {
+        let (tried, timeline) = (Vec::new(), Timeline::default());
+        return Err(Unanswered { url: request.url, tried, private: Some(why), timeline });
+    }
+    let plan = node.networks.plan(&request.url.host(), &[Route::Swarm, Route::Injector]);
+    public(node, request, &view.sites, &plan, Copies::Any).await
 }
 
 /// The same request without the cookies, if it could be shared then.

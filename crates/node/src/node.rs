@@ -15,13 +15,14 @@ use busel_net::shake::Shaker;
 use busel_net::wire::Contact;
 use busel_net::wire::relay::Relay;
 use busel_proto::cert::{Revocation, SubkeyCert};
+use busel_proto::edition;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::favour::{Favour, Standing};
 use busel_proto::id::PeerId;
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket, VeilTicket};
 use busel_proto::memory::Step;
 use busel_proto::message::Ask;
-use busel_proto::page::HostName;
+use busel_proto::page::{HostName, PageUrl};
 use busel_proto::question::QuestionKey;
 use busel_proto::sealed::ResponseKey;
 use busel_proto::signed::{Signed, Verified};
@@ -292,6 +293,12 @@ impl Node {
         }
         if let Some(search) = self.upstreams.clone() {
             self.spawn(search.run(self.clone()));
+        }
+        let hosts = self.config.editions.iter().filter_map(|host| HostName::parse(host).ok());
+        let hosts: Vec<_> = hosts.collect();
+        if !hosts.is_empty() {
+            let own = self.clone();
+            self.spawn(async move { own.keep_editions(hosts).await });
         }
         self.be_quiet();
     }
@@ -587,7 +594,11 @@ impl Inner {
 
     /// The plan of a public request: the routes that bring signed copies, and the site itself; then,
     /// if none of them works (a page that sets a cookie may not be signed, say), a tunnel to it.
-    pub(crate) fn public_plan(&self, sites: &SiteList, host: &HostName) -> Vec<Step> {
+    pub(crate) fn public_plan(&self, sites: &SiteList, url: &PageUrl) -> Vec<Step> {
+        let host = &url.host();
+        if edition::is_address(url) {
+            return self.networks.plan(host, &[Route::Swarm, Route::Injector]);
+        }
         let mut plan = self.networks.plan(host, &self.public_routes(sites, host));
         if let Some(last) = plan.last_mut() {
             last.patience = TUNNEL_AFTER;

@@ -9,7 +9,7 @@
 //!
 //! Read in this order:
 //!
-//! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`invite`]
+//! * records: [`cbor`], [`signed`], [`cert`], [`snapshot`], [`blob`], [`edition`], [`invite`]
 //! * requests: [`page`], [`sites`], [`freshness`], [`flight`], [`network`], [`shape`],
 //!   [`gateway`]
 //! * choosing: [`failure`], [`memory`], [`networks`], [`race`], [`favour`], [`lookup`],
@@ -30,6 +30,7 @@ pub mod cert;
 mod crowd;
 pub mod daily;
 pub mod doctor;
+pub mod edition;
 pub mod evict;
 pub mod exchange;
 pub mod failure;

@@ -14,6 +14,7 @@ use busel_proto::carrier::{Decoder, Frame};
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, Standing, SubkeyCert, TrustSet, TrustedRoot};
 use busel_proto::daily::{CHANCE, Day};
+use busel_proto::edition::{Edition, Item};
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId, PublicKey};
 use busel_proto::invite::{InjectorTicket, Invite, PeerTicket, RelayTicket, VeilTicket};
@@ -320,6 +321,17 @@ fn beacon() -> Beacon {
     }
 }
 
+fn edition() -> Edition {
+    let page = |path: &str, title: Option<&str>| Item {
+        url: PageUrl::parse(&format!("https://news.example{path}")).expect("it is one"),
+        root: Hash::of(path.as_bytes()),
+        len: path.len() as u64,
+        title: title.map(str::to_owned),
+    };
+    let items = vec![page("/a", Some("News")), page("/a.css", None)];
+    Edition { made_at: UnixTime(NOT_BEFORE), items }
+}
+
 fn build() -> Vectors {
     let mut all = Vectors::new();
     let mut put = |name: &str, bytes: &[u8]| {
@@ -355,6 +367,7 @@ fn build() -> Vectors {
     put("meeting_hello", &hello);
     put("meeting_answer", &answer.expect("a question is answered"));
     put("card", &card().to_bytes());
+    put("edition", &edition().to_bytes());
 
     for (name, ask) in asks(envelope) {
         put(name, &ask.to_frame());

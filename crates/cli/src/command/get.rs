@@ -1,11 +1,13 @@
-//! `busel get`: one page, by the running node or by one that lives only as long.
+//! `busel get`: one page, or all of an edition, by the running node or by one that lives only as long.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use busel_node::control::client::Client;
-use busel_node::control::{Line, lines};
+use busel_node::control::{Control, Line, lines};
+use busel_node::edition::Taken;
 use busel_node::{Node, Request, Response};
 use busel_proto::page::PageUrl;
 use http_body_util::BodyExt;
@@ -13,10 +15,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{config, data_dir, unlock};
 use crate::args::{Get, NodeFlags, Setup};
-use crate::screen::{self, note};
+use crate::screen::{self, line, note};
 
 pub(crate) async fn run(setup: &Setup, get: Get) -> anyhow::Result<ExitCode> {
-    let url = PageUrl::parse(&get.url)?;
     let client = Client::of(&data_dir(setup)?);
     if client.is_running().await {
         // They would be without effect, and some are there for the reader's safety.
@@ -24,12 +25,41 @@ pub(crate) async fn run(setup: &Setup, get: Get) -> anyhow::Result<ExitCode> {
             get.node == NodeFlags::default(),
             "a node runs already, with settings of its own; end it (busel stop) to use others"
         );
-        return by_running(&client, url, &get).await;
+        return by(&client, &get, |url| by_running(&client, url, &get)).await;
     }
     let node = Node::start_with(config(setup, &get.node)?, unlock(setup)?).await?;
-    let done = by_own(&node, url, &get).await;
+    let done = by(&node, &get, |url| by_own(&node, url, &get)).await;
     node.stop().await;
     done
+}
+
+/// The page that is asked for, or the edition.
+async fn by<F: Future<Output = anyhow::Result<ExitCode>>>(
+    control: &dyn Control,
+    get: &Get,
+    page: impl FnOnce(PageUrl) -> F,
+) -> anyhow::Result<ExitCode> {
+    let Some(host) = &get.edition else {
+        return page(PageUrl::parse(get.url.as_deref().unwrap_or_default())?).await;
+    };
+    let taken = control.take_edition(host.clone()).await?;
+    let Taken { pages, files, known, missing, bytes, .. } = taken;
+    line(&format!(
+        "The edition of {host} made {} ago: {pages} pages in {files} files, {:.1} MiB; {known} were here \
+         already, {missing} could not be had.",
+        span(taken.age()),
+        bytes as f64 / f64::from(1 << 20),
+    ));
+    Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
 }
 
 async fn by_running(client: &Client, url: PageUrl, get: &Get) -> anyhow::Result<ExitCode> {

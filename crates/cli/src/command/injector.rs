@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use busel_injector::keys::{CertRequest, Keys, Subkey, VALIDITY_SECS};
@@ -13,6 +14,7 @@ use busel_node::control::Control;
 use busel_node::{Node, clock};
 use busel_proto::cert::SubkeyCert;
 use busel_proto::invite::is_label;
+use busel_proto::page::PageUrl;
 use busel_proto::signed::Signed;
 use busel_store::Store;
 
@@ -29,6 +31,10 @@ pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<Exi
     let wide = injector.hosts.iter().find(|hosts| hosts.is_wide());
     if let Some(wide) = wide {
         anyhow::bail!("--hosts {wide} is more than any publisher's hosts: nobody could be invited");
+    }
+    let hosts = |feed: &PageUrl| injector.hosts.iter().any(|hosts| hosts.matches(&feed.host()));
+    if let Some(feed) = injector.feeds.iter().find(|feed| !hosts(feed)) {
+        anyhow::bail!("--feed {feed} is on a host that --hosts does not name");
     }
     let label = &injector.label;
     anyhow::ensure!(is_label(label), "--label is too long, or can't be seen as it is");
@@ -50,6 +56,8 @@ pub(crate) async fn run(setup: &Setup, injector: Injector) -> anyhow::Result<Exi
         max_body: injector.max_body.saturating_mul(1 << 20),
         requests_per_second: injector.rate,
         ports: [80..=80, 443..=443].into_iter().chain(injector.ports.iter().cloned()).collect(),
+        feeds: injector.feeds.clone(),
+        feeds_every: Duration::from_secs(60 * u64::from(injector.feeds_every)),
         ..InjectorConfig::default()
     };
     let running = Running::start(&node, keys, settings);

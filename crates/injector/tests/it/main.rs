@@ -8,6 +8,7 @@ mod beside;
 mod coalesce;
 mod crawler;
 mod double_post;
+mod edition;
 mod found;
 mod giving;
 mod heed;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use busel_proto::failure::{Failure, Route};
 use busel_proto::invite::Invite;
-use busel_proto::page::PageUrl;
+use busel_proto::page::{HostName, PageUrl};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -23,6 +23,7 @@ use super::server::{self, Problem, Told};
 use super::{Control, ControlError, Heard, Joined, Line, Status};
 use crate::authority::Vouches;
 use crate::doctor::{Ask, Progress, Report};
+use crate::edition::Taken;
 use crate::request::{self, Authority, Timeline};
 
 /// The longest answer that is not a page.
@@ -195,6 +196,13 @@ impl Control for Client {
                 Ok(page) => Ok(page.response),
                 Err(problem) => Err(ControlError::Failed(format!("{} can't be had", problem.url))),
             }
+        })
+    }
+
+    fn take_edition(&self, host: HostName) -> BoxFuture<'_, Result<Taken, ControlError>> {
+        Box::pin(async move {
+            let asked = server::Take { host: host.to_string() };
+            self.ask(Method::POST, server::EDITION, Some(&asked)).await
         })
     }
 

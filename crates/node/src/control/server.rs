@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | [`super::Status`] |
 //! | `POST /v1/get` with [`Get`] | the page, with `Busel-*` fields, and its timeline as a trailer |
+//! | `POST /v1/edition` with [`Take`] | [`crate::edition::Taken`] |
 //! | `POST /v1/invite` | [`Line`] |
 //! | `POST /v1/join` with [`Join`] | [`super::Joined`] |
 //! | `POST /v1/doctor` with [`Doctor`] | a [`Step`] a line, the last one the report |
@@ -28,7 +29,7 @@ use std::time::Duration;
 
 use busel_proto::failure::Failure;
 use busel_proto::invite::Invite;
-use busel_proto::page::PageUrl;
+use busel_proto::page::{HostName, PageUrl};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -59,6 +60,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MAX_REQUEST: usize = 64 * 1024;
 /// The path to which the word of a root goes.
 pub(super) const HEED: &str = "/v1/heed";
+/// The path by which an edition is taken.
+pub(super) const EDITION: &str = "/v1/edition";
 /// The path of what vouches for listed sites.
 pub(super) const AUTHORITY_PATH: &str = "/v1/authority";
 /// Fields that tell of the answer.
@@ -73,6 +76,13 @@ pub(super) const TIMELINE: HeaderName = HeaderName::from_static("busel-timeline"
 pub struct Get {
     /// Its address.
     pub url: String,
+}
+
+/// Asks to take an edition.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Take {
+    /// The host of which.
+    pub host: String,
 }
 
 /// An invite, as its line.
@@ -213,6 +223,7 @@ async fn answer(control: Arc<dyn Control>, request: Request<Incoming>) -> Respon
         }
         (&Method::POST, "/v1/join") => join(&*control, &body).await,
         (&Method::POST, "/v1/doctor") => examination::answer(control, &body),
+        (&Method::POST, EDITION) => edition(&*control, &body).await,
         (&Method::GET, AUTHORITY_PATH) => json(control.authority().await),
         (&Method::POST, AUTHORITY_PATH) => json(control.make_authority().await),
         (&Method::DELETE, AUTHORITY_PATH) => json(control.forget_authority().await),
@@ -239,6 +250,17 @@ async fn get(control: &dyn Control, body: &Bytes) -> Response<Body> {
             answer
         }
         Err(error) => json(Err::<(), _>(error)),
+    }
+}
+
+async fn edition(control: &dyn Control, body: &Bytes) -> Response<Body> {
+    let asked: Take = match serde_json::from_slice(body) {
+        Ok(asked) => asked,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    match HostName::parse(&asked.host) {
+        Ok(host) => json(control.take_edition(host).await),
+        Err(error) => failed(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }
 

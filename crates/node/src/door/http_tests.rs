@@ -81,10 +81,16 @@ impl Behind for Fake {
 
     fn upgrade<'a>(
         &'a self,
-        _: http::Request<()>,
-        _: &'a HostName,
-        _: u16,
+        request: http::Request<()>,
+        host: &'a HostName,
+        port: u16,
     ) -> BoxFuture<'a, Result<http::Response<Incoming>, Failure>> {
+        let asked = format!("{host}:{port}{}", request.uri());
+        self.seen.lock().unwrap().push((
+            request.method().clone(),
+            asked,
+            request.headers().clone(),
+        ));
         std::future::ready(Err(Failure::Silent)).boxed()
     }
 }

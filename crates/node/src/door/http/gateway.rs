@@ -2,7 +2,6 @@
 //! ([`busel_proto::gateway`]). What comes is as it would come through the proxy; then what in it leads elsewhere is
 //! led here, and the browser is told to load nothing else.
 
-mod css;
 mod html;
 
 use std::sync::Arc;
@@ -26,6 +25,7 @@ use lol_html::AsciiCompatibleEncoding;
 use self::html::Change;
 use super::within::{asks_upgrade, upgrade};
 use super::{Visit, problem, shown};
+use crate::css;
 use crate::decode::decoded;
 use crate::request::{Body, full};
 
@@ -230,7 +230,7 @@ fn style(gateway: Gateway, origin: Origin, mut body: Body, encoding: &'static En
             }
         }
         let (text, _, _) = encoding.decode(&bytes);
-        Ok(Frame::data(Bytes::from(css::rewritten(gateway, &origin, &text))))
+        Ok(Frame::data(Bytes::from(css::rewritten(&text, |link| gateway.link(&origin, link)))))
     };
     StreamBody::new(stream::once(changing)).boxed_unsync()
 }

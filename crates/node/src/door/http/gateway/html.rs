@@ -15,7 +15,8 @@ use lol_html::html_content::{ContentType, TextChunk};
 use lol_html::send::{Element, ElementContentHandlers, HtmlRewriter, Settings};
 use lol_html::{AsciiCompatibleEncoding, HandlerResult, MemorySettings, Selector};
 
-use super::css;
+use crate::css;
+use crate::parts::candidates;
 use crate::request::Body;
 
 /// What a page may have the rewriter hold at once: one tag, or one style element.
@@ -89,7 +90,7 @@ impl Change {
         for name in LINK_SETS {
             self.set(element, name, |text| self.link_set(text));
         }
-        self.set(element, "style", |text| Some(css::rewritten(self.gateway, &self.origin, text)));
+        self.set(element, "style", |text| Some(self.css(text)));
         for name in ["ping", "referrerpolicy", "attributionsrc"] {
             element.remove_attribute(name);
         }
@@ -114,6 +115,10 @@ impl Change {
         }
     }
 
+    fn css(&self, text: &str) -> String {
+        css::rewritten(text, |link| self.gateway.link(&self.origin, link))
+    }
+
     fn set(
         &self,
         element: &mut Element<'_, '_>,
@@ -127,28 +132,13 @@ impl Change {
         }
     }
 
-    /// `a.png 1x, https://…/b.png 2x` (HTML §4.8.4.2.1).
     fn link_set(&self, text: &str) -> Option<String> {
-        let (mut out, mut rest) = (Vec::new(), text);
-        loop {
-            rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ',');
-            if rest.is_empty() {
-                return Some(out.join(", "));
-            }
-            let (link, after) =
-                rest.split_at(rest.find(|c: char| c.is_ascii_whitespace()).unwrap_or(rest.len()));
-            let bare = link.trim_end_matches(',');
-            let how = if bare.len() < link.len() {
-                rest = after;
-                ""
-            } else {
-                let (how, after) = after.split_at(after.find(',').unwrap_or(after.len()));
-                rest = after;
-                how.trim()
-            };
-            let own = self.gateway.link(&self.origin, bare).unwrap_or_else(|| bare.to_owned());
-            out.push(format!("{own} {how}").trim_end().to_owned());
-        }
+        let own = |link: &str| self.gateway.link(&self.origin, link);
+        let all = candidates(text).map(|(link, how)| {
+            let link = own(link).unwrap_or_else(|| link.to_owned());
+            format!("{link} {how}").trim_end().to_owned()
+        });
+        Some(all.collect::<Vec<_>>().join(", "))
     }
 
     fn meta(&self, element: &mut Element<'_, '_>) {
@@ -178,7 +168,7 @@ impl Change {
         }
         held.push_str(chunk.as_str());
         if chunk.last_in_text_node() {
-            let css = css::rewritten(self.gateway, &self.origin, &std::mem::take(held));
+            let css = self.css(&std::mem::take(held));
             chunk.replace(&css, ContentType::Html);
         } else {
             chunk.remove();

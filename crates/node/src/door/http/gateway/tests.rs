@@ -52,6 +52,27 @@ async fn pages_elsewhere_learn_nothing_and_lead_only_to_a_question() {
 }
 
 #[tokio::test]
+async fn another_protocol_is_asked_of_the_site_by_its_own_name() {
+    let (door, fake) = door().await;
+    // As Chromium does: without a word on where it comes from but the origin.
+    let own = "Origin: http://www-example.localhost:PORT";
+    let socket = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: x"];
+    let asked = [&[own][..], &socket].concat();
+    ask(&door, "www-example.localhost", "/chat", &asked).await;
+    let (_, asked_for, headers) = fake.last();
+    assert_eq!(asked_for, "www.example:443/chat");
+    assert_eq!(headers["host"], "www.example");
+    assert_eq!(headers["origin"], "https://www.example");
+    assert_eq!(headers["upgrade"], "websocket");
+    let spy = [&["Origin: https://spy.example"][..], &socket].concat();
+    let out = ask(&door, "www-example.localhost", "/chat", &spy).await;
+    assert!(out.starts_with("HTTP/1.1 403 ") && fake.seen.lock().unwrap().len() == 1, "{out}");
+    let plain = [&["Origin: http://http---www-example.localhost:PORT"][..], &socket].concat();
+    let out = ask(&door, "http---www-example.localhost", "/chat", &plain).await;
+    assert!(out.starts_with("HTTP/1.1 501 "), "{out}");
+}
+
+#[tokio::test]
 async fn names_of_nobody_are_told_so() {
     let (door, fake) = door().await;
     for host in ["rebound.example", "www.example.localhost", "router.localhost"] {

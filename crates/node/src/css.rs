@@ -1,25 +1,24 @@
-//! Style sheets under the gateway: what they load from other sites is loaded from where those stand here.
+//! The addresses in style sheets: to be found, or to be others.
 
-use busel_proto::gateway::{Gateway, Origin};
 use cssparser::{ParseError, Parser, ParserInput, SourcePosition, Token, serialize_string};
 
 /// Blocks within blocks, beyond which nothing is changed: the deepest style sheets have some ten.
 const MAX_DEPTH: u32 = 64;
 
-/// `css` of a page or style sheet of `origin`, with the addresses in it as they are here.
-pub(super) fn rewritten(gateway: Gateway, origin: &Origin, css: &str) -> String {
+/// `css` with each address in it as `change` has it, unless that is `None`.
+pub(crate) fn rewritten(css: &str, mut change: impl FnMut(&str) -> Option<String>) -> String {
     let mut input = ParserInput::new(css);
     let mut parser = Parser::new(&mut input);
     let start = parser.position();
-    let mut writer = Writer { gateway, origin, out: String::with_capacity(css.len()), done: start };
+    let mut writer =
+        Writer { change: &mut change, out: String::with_capacity(css.len()), done: start };
     writer.walk(&mut parser, false, 0);
     writer.keep(&parser, parser.position());
     writer.out
 }
 
 struct Writer<'a> {
-    gateway: Gateway,
-    origin: &'a Origin,
+    change: &'a mut dyn FnMut(&str) -> Option<String>,
     out: String,
     /// Up to here all is written.
     done: SourcePosition,
@@ -69,7 +68,7 @@ impl Writer<'_> {
     }
 
     fn replace(&mut self, parser: &Parser<'_, '_>, before: SourcePosition, link: &str, url: bool) {
-        let Some(own) = self.gateway.link(self.origin, link) else { return };
+        let Some(own) = (self.change)(link) else { return };
         self.keep(parser, before);
         let mut quoted = String::new();
         // Writing to a String can't fail.
@@ -86,18 +85,17 @@ impl Writer<'_> {
 
 #[cfg(test)]
 mod tests {
-    use busel_proto::page::PageUrl;
-
     use super::*;
 
     fn css(text: &str) -> String {
-        let origin = Origin::of(&PageUrl::parse("https://www.example/").unwrap());
-        rewritten(Gateway::at(8118), &origin, text)
+        rewritten(text, |link| {
+            Some(link.split_once("//cdn.example")?.1).map(|path| format!("http://own{path}"))
+        })
     }
 
     #[test]
     fn addresses_become_those_here_and_nothing_else_is_changed() {
-        let own = "http://cdn-example.localhost:8118";
+        let own = "http://own";
         for (text, expected) in [
             ("a{b:url(https://cdn.example/x.png)}", format!("a{{b:url(\"{own}/x.png\")}}")),
             ("a { b: url( 'https://cdn.example/x' ) }", format!("a {{ b: url( \"{own}/x\" ) }}")),

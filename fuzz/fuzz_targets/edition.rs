@@ -1,0 +1,8 @@
+//! `edition` for libFuzzer; what it checks is in the library.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| busel_fuzz::edition(data));
+
+#[cfg(not(fuzzing))]
+fn main() {}

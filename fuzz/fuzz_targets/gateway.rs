@@ -1,0 +1,8 @@
+//! `gateway` for libFuzzer; what it checks is in the library.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| busel_fuzz::gateway(data));
+
+#[cfg(not(fuzzing))]
+fn main() {}

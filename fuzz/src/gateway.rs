@@ -1,0 +1,39 @@
+//! The gateway: names of this device, links, and what a page may load.
+
+use busel_proto::gateway::{Gateway, Origin, Place, policy};
+use busel_proto::page::PageUrl;
+use url::Url;
+
+const PORT: u16 = 8118;
+
+/// A name is of one origin, a link leads nowhere but here, and no policy lets a page load from outside.
+pub fn gateway(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let gateway = Gateway::at(PORT);
+    if let Place::Site(site) = gateway.place(&format!("{text}.localhost:{PORT}")) {
+        let address = gateway.address_of(&site, "/").expect("it has a name");
+        assert_eq!(gateway.origin(&address), Some(site), "{address}");
+    }
+    let origin = Origin::of(&PageUrl::parse("https://news.example/").expect("it is one"));
+    if let Some(link) = gateway.link(&origin, text) {
+        if let Ok(link) = Url::parse(&link) {
+            assert!(gateway.is_own(&link), "{text:?} leads to {link}");
+        }
+    }
+    for policy in policy::mapped(gateway, text, None).split(',') {
+        for directive in policy.split(';').map(str::trim) {
+            let mut words = directive.split_ascii_whitespace();
+            if words.next() == Some("sandbox") {
+                continue;
+            }
+            for source in words {
+                let here = source.starts_with("http://*.localhost:8118")
+                    || source.starts_with("ws://*.localhost:8118");
+                let net = ["http:", "https:", "ws:", "wss:"];
+                let scheme = source.ends_with(':')
+                    && !net.iter().any(|net| source.eq_ignore_ascii_case(net));
+                assert!(here || source.starts_with('\'') || scheme, "{source} in {directive}");
+            }
+        }
+    }
+}
