@@ -15,10 +15,12 @@ pub fn gateway(data: &[u8]) {
         assert_eq!(gateway.origin(&address), Some(site), "{address}");
     }
     let origin = Origin::of(&PageUrl::parse("https://news.example/").expect("it is one"));
-    if let Some(link) = gateway.link(&origin, text) {
-        if let Ok(link) = Url::parse(&link) {
-            assert!(gateway.is_own(&link), "{text:?} leads to {link}");
-        }
+    let page = Url::parse("http://news-example.localhost:8118/a/b").expect("it is one");
+    let link = gateway.link(&origin, text);
+    if let Ok(there) = page.join(link.as_deref().unwrap_or(text)) {
+        let web = matches!(there.scheme(), "http" | "https");
+        let local = PageUrl::parse(there.as_str()).is_ok_and(|there| there.host().is_local());
+        assert!(!web || local || gateway.is_own(&there), "{text:?} leads to {there}");
     }
     for policy in policy::mapped(gateway, text, None).split(',') {
         for directive in policy.split(';').map(str::trim) {

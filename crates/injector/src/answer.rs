@@ -177,6 +177,9 @@ pub(crate) async fn fly(
 }
 
 fn try_fly(inner: &Arc<Inner>, client: PeerId, wanted: &Wanted) -> Result<InFlight, Failure> {
+    if edition::is_address(&wanted.url) {
+        return Err(Failure::NotAllowed("no site is asked for an edition".into()));
+    }
     let mut inflight = lock(&inner.inflight);
     let key = wanted.key();
     if let Some(flight) = inflight.get(&key) {

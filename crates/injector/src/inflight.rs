@@ -473,7 +473,8 @@ impl Known {
     /// The page as its site would send it now.
     fn renewed(self, inner: &Inner, told: &HeaderMap) -> Option<Response<Body>> {
         let status = self.status.as_u16();
-        let headers = freshness::renewed(status, &self.headers, told, clock::now())?;
+        let mut headers = freshness::renewed(status, &self.headers, told, clock::now())?;
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         let mut response = Response::new(body_of(&inner.node, self.body));
         (*response.status_mut(), *response.headers_mut()) = (self.status, headers);
         Some(response)

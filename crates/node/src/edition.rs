@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use busel_proto::edition::{Edition, EditionError, Item, MAX_BYTES, address};
+use busel_proto::failure::Route;
 use busel_proto::page::{HostName, PageError};
 use busel_proto::snapshot::Wanted;
 use busel_proto::time::UnixTime;
@@ -22,6 +23,8 @@ use crate::request::{Request, Response, Unanswered};
 const AT_ONCE: usize = 8;
 /// A file, with all that is tried for it, takes no longer than this.
 const LIMIT: Duration = Duration::from_secs(120);
+/// A file may have grown so much since the edition was made, in bytes.
+const GROWTH: u64 = 1 << 20;
 /// A node that keeps editions looks for new ones so often, and again so soon where it found none.
 const REST: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(60);
@@ -41,6 +44,8 @@ pub struct Taken {
     pub missing: usize,
     /// Bytes of all files that are here now.
     pub bytes: u64,
+    /// Whether it is one that was here before, since nobody could be asked for a newer one.
+    pub old: bool,
 }
 
 /// Why there is no edition.
@@ -69,6 +74,7 @@ impl Node {
         let new = http::HeaderValue::from_static("no-cache");
         request.headers.insert(http::header::CACHE_CONTROL, new);
         let response = fetch::signed(self, request).await.map_err(not_had)?;
+        let old = response.stale && response.route == Route::Local;
         let body = Limited::new(response.body, MAX_BYTES).collect().await;
         let edition = Edition::from_bytes(&body.map_err(|_| TakeError::Cut)?.to_bytes())?;
         let mut taken = Taken {
@@ -78,6 +84,7 @@ impl Node {
             known: 0,
             missing: 0,
             bytes: 0,
+            old,
         };
         let files = stream::iter(edition.items).map(|item| {
             let node = self.clone();
@@ -103,7 +110,7 @@ impl Node {
         }
         let whole = async {
             let response = fetch::signed(self, Request::get(item.url)).await.ok()?;
-            drain(response).await
+            drain(response, item.len.saturating_add(GROWTH)).await
         };
         match tokio::time::timeout(LIMIT, whole).await {
             Ok(Some(())) => Came::New,
@@ -124,7 +131,13 @@ impl Node {
             let mut rest = REST;
             for host in &hosts {
                 match self.take_edition(host).await {
-                    Ok(taken) => debug!(?taken, "took an edition"),
+                    Ok(taken) if !taken.old && taken.missing == 0 => {
+                        debug!(?taken, "took an edition")
+                    }
+                    Ok(taken) => {
+                        debug!(?taken, "took what there is of an edition");
+                        rest = SOON;
+                    }
                     Err(error) => {
                         debug!(%error, "no edition");
                         rest = SOON;
@@ -144,10 +157,14 @@ enum Came {
     Missing,
 }
 
-async fn drain(response: Response) -> Option<()> {
-    let mut body = response.body;
+/// Reads a body to its end, if that comes in time.
+async fn drain(response: Response, most: u64) -> Option<()> {
+    let (mut body, mut len) = (response.body, 0);
     while let Some(frame) = body.frame().await {
-        frame.ok()?;
+        len += frame.ok()?.data_ref().map_or(0, |data| data.len() as u64);
+        if len > most {
+            return None;
+        }
     }
     Some(())
 }

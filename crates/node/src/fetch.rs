@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use busel_proto::edition;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::freshness;
 use busel_proto::memory::Step;
@@ -38,6 +39,7 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 pub(crate) async fn fetch(node: &Node, request: Request) -> Result<Response, Unanswered> {
     let view = node.joined.view();
     match view.sites.classify(&request.method, &request.url, &request.headers) {
+        Class::Private(why) if edition::is_address(&request.url) => Err(not_asked(request, why)),
         Class::Private(why) => match as_a_stranger(&view.sites, &request) {
             Some(bare) => {
                 let (method, url, headers) = (bare.method, bare.url, bare.headers);
@@ -67,11 +69,15 @@ pub(crate) async fn signed(node: &Node, request: Request) -> Result<Response, Un
     if let Class::Private(why) =
         view.sites.classify(&request.method, &request.url, &request.headers)
     {
-        let (tried, timeline) = (Vec::new(), Timeline::default());
-        return Err(Unanswered { url: request.url, tried, private: Some(why), timeline });
+        return Err(not_asked(request, why));
     }
     let plan = node.networks.plan(&request.url.host(), &[Route::Swarm, Route::Injector]);
     public(node, request, &view.sites, &plan, Copies::Any).await
+}
+
+fn not_asked(request: Request, why: Why) -> Unanswered {
+    let (tried, timeline) = (Vec::new(), Timeline::default());
+    Unanswered { url: request.url, tried, private: Some(why), timeline }
 }
 
 /// The same request without the cookies, if it could be shared then.

@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 
 use busel_proto::page::PageUrl;
+use encoding_rs::Encoding;
+use http::header::{self, HeaderMap};
 use lol_html::html_content::{Element, TextChunk};
-use lol_html::{ElementContentHandlers, HtmlRewriter, MemorySettings, Selector, Settings};
+use lol_html::{
+    AsciiCompatibleEncoding, ElementContentHandlers, HtmlRewriter, MemorySettings, Selector,
+    Settings,
+};
 
 use crate::css;
 
@@ -32,14 +37,18 @@ pub struct Parts {
 }
 
 /// What the page `url` needs. Of one that can't be read to its end, what was found before.
-pub fn of_page(url: &PageUrl, html: &[u8]) -> Parts {
+pub fn of_page(url: &PageUrl, headers: &HeaderMap, html: &[u8]) -> Parts {
     let (mut links, mut base) = (Vec::new(), None);
     let (mut title, mut style) = (String::new(), String::new());
     {
         let (links, base) = (std::cell::RefCell::new(&mut links), &mut base);
-        let found = |link: &str| links.borrow_mut().push(link.replace("&amp;", "&"));
+        let found = |link: &str| links.borrow_mut().push(plain(link));
         let memory = MemorySettings::new().with_max_allowed_memory_usage(MAX_HELD);
-        let mut settings = Settings::new().with_strict(false).with_memory_settings(memory);
+        let mut settings = Settings::new()
+            .with_strict(false)
+            .with_memory_settings(memory)
+            .with_encoding(encoding(headers))
+            .with_adjust_charset_on_meta_tag(true);
         for (at, name) in NAMED {
             settings = settings.append_element_content_handler(on(at, move |element| {
                 element.get_attribute(name).iter().for_each(|link| found(link));
@@ -54,7 +63,7 @@ pub fn of_page(url: &PageUrl, html: &[u8]) -> Parts {
         let settings = settings
             .append_element_content_handler(on("[style]", |element| {
                 let style = element.get_attribute("style").unwrap_or_default();
-                css_links(&style.replace("&quot;", "\"")).iter().for_each(|link| found(link));
+                css_links(&plain(&style)).iter().for_each(|link| found(link));
             }))
             .append_element_content_handler(on("base[href]", |element| {
                 *base = base.take().or_else(|| element.get_attribute("href"));
@@ -78,6 +87,25 @@ pub fn of_page(url: &PageUrl, html: &[u8]) -> Parts {
     let base = base.as_ref().unwrap_or(url.as_url());
     let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
     Parts { title, files: pages(base, url, links) }
+}
+
+/// How its `Content-Type` says that it is written.
+fn encoding(headers: &HeaderMap) -> AsciiCompatibleEncoding {
+    let told = headers.get(header::CONTENT_TYPE).and_then(|told| told.to_str().ok());
+    let label = told.and_then(|told| {
+        told.to_ascii_lowercase().split_once("charset=").map(|it| it.1.to_owned())
+    });
+    let label = label.unwrap_or_default();
+    let label = label.split(';').next().unwrap_or_default().trim().trim_matches('"');
+    let encoding = Encoding::for_label(label.as_bytes());
+    encoding.and_then(AsciiCompatibleEncoding::new).unwrap_or_else(AsciiCompatibleEncoding::utf_8)
+}
+
+/// The text of an attribute, as far as those references are in it that stand for marks of HTML itself.
+pub(crate) fn plain(text: &str) -> String {
+    let marks =
+        [("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&apos;", "'"), ("&amp;", "&")];
+    marks.iter().fold(text.to_owned(), |text, (written, mark)| text.replace(written, mark))
 }
 
 /// What the style sheet `url` needs.
@@ -157,7 +185,7 @@ mod tests {
             <body style="background:url(&quot;d.png&quot;)"><a href="/next">next</a>
             <img src="e.png" srcset="e.png 1x, e2.png 2x"><img src="data:,"><title>no</title>
             <video poster="f.jpg"><source src="g.webm"></video>"#;
-        let parts = of_page(&page("https://news.example/a"), html.as_bytes());
+        let parts = of_page(&page("https://news.example/a"), &HeaderMap::new(), html.as_bytes());
         assert_eq!(parts.title, "Навіны дня");
         let named: Vec<_> = parts.files.iter().map(PageUrl::as_str).collect();
         let at = |path: &str| format!("https://news.example{path}");
@@ -178,6 +206,14 @@ mod tests {
     }
 
     #[test]
+    fn titles_are_read_as_they_are_written() {
+        let (title, _, _) = encoding_rs::WINDOWS_1251.encode("<html><head><title>Навіны</title>");
+        let told = header::HeaderValue::from_static("text/html; charset=windows-1251");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, told)]);
+        assert_eq!(of_page(&page("https://news.example/"), &headers, &title).title, "Навіны");
+    }
+
+    #[test]
     fn a_style_sheet_names_what_it_needs() {
         let css = b"@font-face{src:url(../a.woff2)} b{c:url(../a.woff2)}";
         let parts = of_style(&page("https://news.example/css/a.css"), css);
@@ -187,7 +223,8 @@ mod tests {
     #[test]
     fn junk_names_nothing() {
         for junk in [&b""[..], b"<<<<", b"\xff\xfe<img src=", &[0; 1000]] {
-            assert_eq!(of_page(&page("https://news.example/"), junk), Parts::default());
+            let parts = of_page(&page("https://news.example/"), &HeaderMap::new(), junk);
+            assert_eq!(parts, Parts::default());
         }
     }
 }

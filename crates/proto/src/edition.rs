@@ -20,6 +20,8 @@ pub const MEDIA_TYPE: &str = "application/vnd.busel.edition+cbor";
 pub const MAX_ITEMS: usize = 4096;
 /// Bytes of one, as its snapshot's body.
 pub const MAX_BYTES: usize = 1 << 20;
+/// Bytes of all its files together.
+pub const MAX_FILES: u64 = 64 << 20;
 /// Bytes of a title.
 pub const MAX_TITLE: usize = 256;
 
@@ -35,6 +37,9 @@ pub enum EditionError {
     /// Too many files in it.
     #[error("it names {0} files, at most {MAX_ITEMS} are allowed")]
     TooMany(usize),
+    /// The files in it are too long together.
+    #[error("its files are longer than {MAX_FILES} bytes together")]
+    TooLong,
     /// A file in it has no good address.
     #[error("it names what is no page: {0}")]
     Page(#[from] PageError),
@@ -121,6 +126,10 @@ impl Edition {
         if record.items.len() > MAX_ITEMS {
             return Err(EditionError::TooMany(record.items.len()));
         }
+        let sum = record.items.iter().try_fold(0u64, |sum, item| sum.checked_add(item.len));
+        if sum.is_none_or(|sum| sum > MAX_FILES) {
+            return Err(EditionError::TooLong);
+        }
         let items = record.items.into_iter().map(|item| {
             if item.title.as_ref().is_some_and(|title| title.len() > MAX_TITLE) {
                 return Err(EditionError::Title);
@@ -170,6 +179,8 @@ mod tests {
         };
         assert_eq!(changed(|it| it.v = 2), EditionError::Version(2));
         assert!(matches!(changed(|it| it.items[0].url = "ftp://a/".into()), EditionError::Page(_)));
+        assert_eq!(changed(|it| it.items[0].len = MAX_FILES), EditionError::TooLong);
+        assert_eq!(changed(|it| it.items[0].len = u64::MAX), EditionError::TooLong);
         assert_eq!(changed(|it| it.items[0].title = Some("x".repeat(300))), EditionError::Title);
         let many = |it: &mut Record| it.items = vec![it.items[1].clone(); MAX_ITEMS + 1];
         assert_eq!(changed(many), EditionError::TooMany(MAX_ITEMS + 1));

@@ -43,7 +43,10 @@ async fn by<F: Future<Output = anyhow::Result<ExitCode>>>(
         return page(PageUrl::parse(get.url.as_deref().unwrap_or_default())?).await;
     };
     let taken = control.take_edition(host.clone()).await?;
-    let Taken { pages, files, known, missing, bytes, .. } = taken;
+    let Taken { pages, files, known, missing, bytes, old, .. } = taken;
+    if old {
+        note("Nobody could be asked for a newer one.");
+    }
     line(&format!(
         "The edition of {host} made {} ago: {pages} pages in {files} files, {:.1} MiB; {known} were here \
          already, {missing} could not be had.",

@@ -4,7 +4,7 @@
 //! It reads requests, makes them [`Request`]s or tunnels, hands them to what stands [`Behind`] it
 //! and writes the answers, streaming both ways. Hop-by-hop fields end here (RFC 9110 §7.6.1). It
 //! chooses no route and fetches nothing itself, adds no `Via`, which would tell sites of Busel,
-//! and opens no request that it was not asked for as a proxy.
+//! and asks for nothing that it was not asked for, as a proxy or under a site's name.
 //!
 //! Each wait has a limit but three: for the answer, which what stands behind bounds; for the
 //! reader's program to take what it asked for, since a paused film may stay paused; and an idle HTTP/2 connection
@@ -609,6 +609,9 @@ impl Visit {
         let mut response = http::Response::new(full(script));
         let kind = HeaderValue::from_static("application/x-ns-proxy-autoconfig");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        // No page elsewhere runs it as a script of its own.
+        let exact = HeaderValue::from_static("nosniff");
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, exact);
         response
     }
 

@@ -140,6 +140,16 @@ async fn answer(request: Request) -> Result<Response, Unanswered> {
             }
             response.body = full(packed);
         }
+        "/unnamed" => response.body = full("<a href='https://cdn.example/'>x</a>"),
+        path @ ("/packed" | "/wide") => {
+            let wide = path == "/wide";
+            let kind = if wide { "text/html; charset=utf-16" } else { "text/html" };
+            response.headers.insert("content-type", HeaderValue::from_static(kind));
+            if !wide {
+                response.headers.insert("content-encoding", HeaderValue::from_static("zstd"));
+            }
+            response.body = full("<a href='https://cdn.example/'>x</a>");
+        }
         "/style" => {
             let style = "a{b:url(https://cdn.example/)} /* навіны */";
             let (style, _, _) = encoding_rs::WINDOWS_1251.encode(style);

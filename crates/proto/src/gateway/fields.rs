@@ -77,15 +77,9 @@ pub fn answer(
         headers.remove(name);
     }
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
-        if let Some(link) = text(headers, &name).and_then(|link| gateway.link(origin, link)) {
-            replace(headers, name, Some(link));
-        }
+        lead(headers, name, |link| gateway.link(origin, link));
     }
-    if let Some(refresh) =
-        text(headers, &header::REFRESH).and_then(|it| refresh(gateway, origin, it))
-    {
-        replace(headers, header::REFRESH, Some(refresh));
-    }
+    lead(headers, header::REFRESH, |told| refresh(gateway, origin, told));
     for name in
         [header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName::from_static("timing-allow-origin")]
     {
@@ -136,6 +130,18 @@ fn without_domain(cookie: &HeaderValue) -> HeaderValue {
     let parts: Vec<_> =
         cookie.as_bytes().split(|b| *b == b';').filter(|part| !is_domain(part)).collect();
     HeaderValue::from_bytes(&parts.join(&b';')).unwrap_or_else(|_| cookie.clone())
+}
+
+/// Has a field lead here. Some sites write addresses there as they are read, in UTF-8.
+fn lead(headers: &mut HeaderMap, name: HeaderName, to: impl Fn(&str) -> Option<String>) {
+    let Some(told) = headers.get(&name) else { return };
+    let told = String::from_utf8_lossy(told.as_bytes()).into_owned();
+    let led = to(&told).unwrap_or(told);
+    let ascii = led.bytes().map(|byte| match byte {
+        0x80.. => format!("%{byte:02X}"),
+        _ => char::from(byte).to_string(),
+    });
+    replace(headers, name, Some(ascii.collect()));
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -221,6 +227,12 @@ mod tests {
         let location = |to| answered(&[("location", to)])["location"].to_str().unwrap().to_owned();
         assert_eq!(location("https://cdn.example/a?b"), format!("{CDN}/a?b"));
         assert_eq!(location("/a"), "/a");
+        let mut raw = HeaderMap::new();
+        let value = HeaderValue::from_bytes("https://cdn.example/нав".as_bytes()).unwrap();
+        raw.insert("location", value);
+        let origin = Origin::of(&PageUrl::parse("https://www.example/").unwrap());
+        answer(HERE, &origin, &mut raw, None);
+        assert_eq!(raw["location"], format!("{CDN}/%D0%BD%D0%B0%D0%B2"));
         let refresh = |to| answered(&[("refresh", to)])["refresh"].to_str().unwrap().to_owned();
         assert_eq!(refresh("5; URL = 'https://cdn.example/a'"), format!("5; url={CDN}/a"));
         assert_eq!(refresh("0,https://cdn.example/"), format!("0; url={CDN}/"));

@@ -5,6 +5,7 @@
 mod html;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use busel_proto::failure::Failure;
 use busel_proto::gateway::fields::{self, Caller};
@@ -31,6 +32,10 @@ use crate::request::{Body, full};
 
 /// Where each site has the script that runs before its own.
 const SCRIPT: &str = "/.busel/page.js";
+/// For these a browser asks for what it shows as a page.
+const SHOWN: [&str; 5] = ["document", "iframe", "frame", "object", "embed"];
+/// Codings that browsers know, and the gateway does not take off.
+const CODINGS: [&str; 6] = ["br", "compress", "dcb", "deflate", "gzip", "zstd"];
 /// The largest style sheet that is taken, in bytes.
 const MAX_STYLE: usize = 8 * 1024 * 1024;
 
@@ -42,9 +47,6 @@ pub(super) async fn answer(
     request: http::Request<Incoming>,
 ) -> Response<Body> {
     let asked = request.headers().clone();
-    if request.uri().path() == SCRIPT {
-        return script();
-    }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let Some(page) = gateway.page(origin, path) else {
         let detail = "The site has no page of such a name.";
@@ -52,14 +54,18 @@ pub(super) async fn answer(
     };
     match Caller::of(gateway, &asked) {
         Caller::Own if !asked.contains_key("service-worker") => {}
-        Caller::Leads if request.method() == Method::GET => return threshold(&page),
+        Caller::Leads if request.method() == Method::GET => return threshold(gateway, &page),
         _ => {
             let detail = "Only pages that are open here may ask for others.";
             return problem::malformed(StatusCode::FORBIDDEN, detail, &asked);
         }
     }
+    if path == SCRIPT {
+        return script();
+    }
     let (mut parts, body) = request.into_parts();
     fields::request(gateway, &mut parts.headers);
+    let mut age = None;
     let response = if asks_upgrade(&parts, &body) {
         if !origin.is_https() {
             let detail = "Another protocol, a WebSocket say, is asked only of https sites.";
@@ -82,11 +88,14 @@ pub(super) async fn answer(
             Err((status, detail)) => return problem::malformed(status, &detail, &asked),
         };
         match visit.door.behind.fetch(request).await {
-            Ok(response) => shown(response, &asked, visit.door.tells),
+            Ok(response) => {
+                age = response.age;
+                shown(response, &asked, visit.door.tells)
+            }
             Err(why) => return problem::unanswered(&why, &asked),
         }
     };
-    changed(gateway, origin, &asked, response)
+    changed(gateway, origin, &asked, age, response)
 }
 
 /// Where an address typed by the reader leads: `https://…`, or a host and what follows.
@@ -121,11 +130,12 @@ pub(super) fn enter(gateway: Gateway, typed: &str, asked: &HeaderMap) -> Respons
 }
 
 /// A page outside leads here. It learns nothing of what comes, and the reader says whether it does.
-fn threshold(page: &PageUrl) -> Response<Body> {
-    let (url, path) = (problem::escaped(page.as_str()), problem::escaped(page.path_and_query()));
+fn threshold(gateway: Gateway, page: &PageUrl) -> Response<Body> {
+    let address = gateway.address(page).unwrap_or_default();
+    let (url, address) = (problem::escaped(page.as_str()), problem::escaped(&address));
     let body = format!(
         "<p>A page outside Busel leads to <bdi>{url}</bdi>.</p>\n\
-         <p><a href=\"{path}\"><strong>Open it through Busel</strong></a></p>\n"
+         <p><a href=\"{address}\"><strong>Open it through Busel</strong></a></p>\n"
     );
     let mut response = problem::page(StatusCode::OK, "Open this page?", &body);
     let headers = response.headers_mut();
@@ -143,80 +153,100 @@ fn script() -> Response<Body> {
     response
 }
 
-/// A site's answer as a browser is to have it here.
+/// A site's answer as a browser is to have it here; `age` is that of a copy.
 fn changed(
     gateway: Gateway,
     origin: &Origin,
     asked: &HeaderMap,
+    age: Option<Duration>,
     response: Response<Body>,
 ) -> Response<Body> {
     let (mut parts, mut body) = response.into_parts();
     let dest = asked.get("sec-fetch-dest").and_then(|dest| dest.to_str().ok());
-    let is_shown = matches!(dest, Some("document" | "iframe" | "frame" | "object" | "embed"));
+    let is_shown = dest.is_none_or(|dest| SHOWN.contains(&dest));
     let nonce = BASE64URL_NOPAD.encode(&rand::random::<[u8; 16]>());
     let address = gateway.address_of(origin, SCRIPT).filter(|_| is_shown);
     let script = address.as_deref().map(|address| (address, nonce.as_str()));
     fields::answer(gateway, origin, &mut parts.headers, script);
-    let whole = parts.status != StatusCode::PARTIAL_CONTENT && !body.is_end_stream();
-    let Some((kind, encoding)) = kind(&parts.headers).filter(|_| whole) else {
+    if parts.status == StatusCode::NOT_MODIFIED {
+        // The policy of the page that the browser has goes with the script in it.
+        parts.headers.remove(header::CONTENT_SECURITY_POLICY);
+    }
+    if parts.status == StatusCode::PARTIAL_CONTENT || body.is_end_stream() {
         return Response::from_parts(parts, body);
-    };
+    }
+    let (kind, encoding) = kind(&parts.headers, is_shown);
+    if kind == Kind::Other {
+        return Response::from_parts(parts, body);
+    }
+    parts.headers.append(header::VARY, HeaderValue::from_static("sec-fetch-dest"));
     for name in ["content-length", "accept-ranges", "content-md5", "digest", "repr-digest"] {
         parts.headers.remove(name);
     }
     if let Some(coding) = shape::coding(&parts.headers) {
-        parts.headers.remove(header::CONTENT_ENCODING);
         body = decoded(body, coding);
-    } else if parts.headers.contains_key(header::CONTENT_ENCODING) {
-        return Response::from_parts(parts, body);
+    } else if is_coded(&parts.headers) {
+        return unreadable(asked);
     }
-    let body = match kind {
-        Kind::Style => {
-            let utf8 = HeaderValue::from_static("text/css; charset=utf-8");
-            parts.headers.insert(header::CONTENT_TYPE, utf8);
-            style(gateway, origin.clone(), body, encoding)
-        }
-        Kind::Page => match AsciiCompatibleEncoding::new(encoding) {
-            Some(encoding) => {
-                let age = parts.headers.get(header::AGE).and_then(|age| age.to_str().ok());
-                let first = script.map(|(_, nonce)| first(nonce, origin, age));
-                let script = script.map(|(at, nonce)| (at.to_owned(), nonce.to_owned()));
-                let change = Change { gateway, origin: origin.clone(), first, script };
-                change.page(body, encoding).boxed_unsync()
-            }
-            None => body,
-        },
-    };
-    Response::from_parts(parts, body)
+    parts.headers.remove(header::CONTENT_ENCODING);
+    if kind == Kind::Style {
+        let utf8 = HeaderValue::from_static("text/css; charset=utf-8");
+        parts.headers.insert(header::CONTENT_TYPE, utf8);
+        return Response::from_parts(parts, style(gateway, origin.clone(), body, encoding));
+    }
+    let Some(encoding) = AsciiCompatibleEncoding::new(encoding) else { return unreadable(asked) };
+    let first = script.map(|(_, nonce)| first(nonce, origin, age));
+    let script = script.map(|(at, nonce)| (at.to_owned(), nonce.to_owned()));
+    let change = Change { gateway, origin: origin.clone(), first, script };
+    Response::from_parts(parts, change.page(body, encoding).boxed_unsync())
+}
+
+/// Whether a body is coded in a way that browsers know; some sites call none by a name.
+fn is_coded(headers: &HeaderMap) -> bool {
+    let told = headers.get(header::CONTENT_ENCODING).and_then(|told| told.to_str().ok());
+    told.is_some_and(|told| CODINGS.iter().any(|coding| told.to_ascii_lowercase().contains(coding)))
+}
+
+/// What could not be changed is not shown as it is.
+fn unreadable(asked: &HeaderMap) -> Response<Body> {
+    let detail = "The page is coded in a way that the gateway can't read. With Busel set as the \
+                  browser's proxy it can be opened.";
+    problem::malformed(StatusCode::BAD_GATEWAY, detail, asked)
 }
 
 /// What a page begins with: the script that leads here what the page's scripts make, and shows what it kept back.
-fn first(nonce: &str, origin: &Origin, age: Option<&str>) -> String {
+fn first(nonce: &str, origin: &Origin, age: Option<Duration>) -> String {
     let host = problem::escaped(origin.host().as_str());
-    let age = age.map(|age| format!(" data-age=\"{}\"", problem::escaped(age))).unwrap_or_default();
+    let age = age.map(|age| format!(" data-age=\"{}\"", age.as_secs())).unwrap_or_default();
     format!("<script src=\"{SCRIPT}\" nonce=\"{nonce}\" data-site=\"{host}\"{age}></script>")
 }
 
-/// What is changed in its body.
+/// What is changed in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Page,
     Style,
+    /// Nothing.
+    Other,
 }
 
-fn kind(headers: &HeaderMap) -> Option<(Kind, &'static Encoding)> {
-    let told = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+/// The kind of a body, and how its text is written. One that is shown and says nothing of itself may be a page.
+fn kind(headers: &HeaderMap, is_shown: bool) -> (Kind, &'static Encoding) {
+    let told = headers.get(header::CONTENT_TYPE).and_then(|told| told.to_str().ok());
+    let told = told.unwrap_or_default();
     let (media, parameters) = told.split_once(';').unwrap_or((told, ""));
     let kind = match media.trim().to_ascii_lowercase().as_str() {
         "text/html" | "application/xhtml+xml" => Kind::Page,
         "text/css" => Kind::Style,
-        _ => return None,
+        media if !media.contains('/') && is_shown => Kind::Page,
+        _ => Kind::Other,
     };
     let charset = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
     });
     let encoding = charset.and_then(|label| Encoding::for_label(label.as_bytes()));
-    Some((kind, encoding.unwrap_or(UTF_8)))
+    (kind, encoding.unwrap_or(UTF_8))
 }
 
 /// A style sheet, changed as a whole.

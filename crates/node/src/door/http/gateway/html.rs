@@ -16,7 +16,7 @@ use lol_html::send::{Element, ElementContentHandlers, HtmlRewriter, Settings};
 use lol_html::{AsciiCompatibleEncoding, HandlerResult, MemorySettings, Selector};
 
 use crate::css;
-use crate::parts::candidates;
+use crate::parts::{candidates, plain};
 use crate::request::Body;
 
 /// What a page may have the rewriter hold at once: one tag, or one style element.
@@ -37,7 +37,7 @@ const LINKS: [&str; 10] = [
 /// Attributes that hold several.
 const LINK_SETS: [&str; 2] = ["srcset", "imagesrcset"];
 /// Kinds of links by which a browser would do something ahead of being told to.
-const AHEAD: [&str; 5] = ["preconnect", "dns-prefetch", "prefetch", "prerender", "prefetch-src"];
+const AHEAD: [&str; 4] = ["preconnect", "dns-prefetch", "prefetch", "prerender"];
 
 /// Where the node's own script finds a page within the page.
 const WITHIN: &str = "data-busel-srcdoc";
@@ -79,7 +79,7 @@ impl Change {
                     .text(move |chunk: &mut TextChunk<'_>| styles.style(chunk, &mut style)),
             ));
         let write: Sink = Box::new(move |bytes| lock(&sink).extend_from_slice(bytes));
-        Page { body, rewriter: Some(HtmlRewriter::new(settings, write)), out }
+        Page { body, begun: false, rewriter: Some(HtmlRewriter::new(settings, write)), out }
     }
 
     fn element(&self, element: &mut Element<'_, '_>) {
@@ -90,7 +90,7 @@ impl Change {
         for name in LINK_SETS {
             self.set(element, name, |text| self.link_set(text));
         }
-        self.set(element, "style", |text| Some(self.css(text)));
+        self.set(element, "style", |text| Some(self.css(&plain(text)).replace('"', "&quot;")));
         for name in ["ping", "referrerpolicy", "attributionsrc"] {
             element.remove_attribute(name);
         }
@@ -151,9 +151,7 @@ impl Change {
             "content-security-policy" => {
                 let script = self.script.as_ref().map(|(at, nonce)| (at.as_str(), nonce.as_str()));
                 self.set(element, "content", |policies| {
-                    // Quotes may be written as references in an attribute.
-                    let policies = policies.replace("&#39;", "'").replace("&apos;", "'");
-                    Some(policy::mapped(self.gateway, &policies, script))
+                    Some(policy::mapped(self.gateway, &plain(policies), script))
                 });
             }
             "x-dns-prefetch-control" => element.remove(),
@@ -219,6 +217,8 @@ type Sink = Box<dyn FnMut(&[u8]) + Send>;
 /// A page's body on its way through the rewriter.
 pub(super) struct Page {
     body: Body,
+    /// Whether a byte of it has come.
+    begun: bool,
     /// `None` once all is written.
     rewriter: Option<HtmlRewriter<'static, Sink>>,
     out: Arc<Mutex<Vec<u8>>>,
@@ -232,11 +232,24 @@ impl HttpBody for Page {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let Self { body, rewriter, out } = &mut *self;
+        let Self { body, begun, rewriter, out } = &mut *self;
         while let Some(changing) = rewriter {
             let changed = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => changing.write(&data),
+                    // So marked, a browser would read it as UTF-16, whatever it is said to be.
+                    Ok(data)
+                        if !*begun
+                            && [&[0xfe, 0xff], &[0xff, 0xfe]]
+                                .iter()
+                                .any(|mark| data.starts_with(*mark)) =>
+                    {
+                        let why = "the page is in UTF-16, which the gateway can't read".into();
+                        return Poll::Ready(Some(Err(Failure::Protocol(why))));
+                    }
+                    Ok(data) => {
+                        *begun |= !data.is_empty();
+                        changing.write(&data)
+                    }
                     Err(_) => continue,
                 },
                 Some(Err(failure)) => return Poll::Ready(Some(Err(failure))),
@@ -304,7 +317,7 @@ mod tests {
             (r#"<form action="https://cdn.example/">"#, r#"<form action="CDN/">"#),
             (r#"<base href="https://cdn.example/">"#, r#"<base href="CDN/">"#),
             (
-                r#"<p style="background:url('https://cdn.example/a')">"#,
+                r#"<p style="background:url(&quot;https://cdn.example/a&quot;)">"#,
                 r#"<p style="background:url(&quot;CDN/a&quot;)">"#,
             ),
             (

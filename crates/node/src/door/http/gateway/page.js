@@ -4,6 +4,8 @@
   'use strict';
   const tag = document.currentScript;
   const told = tag.dataset;
+  // The browser hides the nonce from what is written of the element.
+  tag.setAttribute('nonce', tag.nonce);
   const again = tag.outerHTML;
   tag.remove();
   const port = location.port || '80';
@@ -13,7 +15,7 @@
   const label = (url) => {
     const name = url.hostname.replace(/-/g, '--').replace(/\./g, '-');
     const secure = url.protocol === 'https:' || url.protocol === 'wss:';
-    const usual = url.hostname.startsWith('xn--') ? 'https---' : '';
+    const usual = name.startsWith('xn--') ? 'https---' : '';
     const before = secure ? (url.port ? url.port + '---' : usual)
       : (url.port ? `http-${url.port}---` : 'http---');
     return before + name;
@@ -26,6 +28,7 @@
       return given;
     }
     const socket = /^wss?:$/.test(url.protocol);
+    url.hostname = url.hostname.replace(/\.+$/, '');
     const local = !url.hostname.includes('.') || url.hostname.endsWith('.localhost');
     if (!(socket || /^https?:$/.test(url.protocol)) || local) {
       // A page that speaks of `wss:` to its own name means the site.
@@ -37,6 +40,22 @@
     return `${socket ? 'ws' : 'http'}://${own}${end}${url.pathname}${url.search}${url.hash}`;
   };
 
+  // As in `busel-node`'s `parts`.
+  const hereAll = (set) => {
+    const all = [];
+    let rest = String(set);
+    for (;;) {
+      rest = rest.replace(/^[\s,]+/, '');
+      if (!rest) return all.join(', ');
+      const link = rest.match(/^\S+/)[0];
+      const bare = link.replace(/,+$/, '');
+      rest = rest.slice(link.length);
+      const how = bare.length < link.length ? '' : rest.match(/^[^,]*/)[0];
+      rest = rest.slice(how.length);
+      all.push(`${here(bare)} ${how.trim()}`.trim());
+    }
+  };
+  const sets = ['imagesrcset', 'srcset'];
   const links = ['action', 'data', 'formaction', 'href', 'poster', 'src'];
   const ahead = /\b(preconnect|dns-prefetch|prefetch|prerender)\b/i;
   const getAttribute = Element.prototype.getAttribute;
@@ -48,13 +67,13 @@
       element.removeAttribute('data-busel-srcdoc');
       setAttribute.call(element, 'srcdoc', within(page));
     }
-    for (const name of links) {
+    for (const name of [...links, ...sets]) {
       const given = getAttribute.call(element, name);
-      const own = given && here(given);
+      const own = given && (sets.includes(name) ? hereAll(given) : here(given));
       if (own !== given) setAttribute.call(element, name, own);
     }
   };
-  const all = [...links, 'data-busel-srcdoc'].map((name) => `[${name}]`).join();
+  const all = [...links, ...sets, 'data-busel-srcdoc'].map((name) => `[${name}]`).join();
   // HTML that a script writes: a browser connects ahead as soon as it reads it.
   const written = (html) => {
     const text = String(html);
@@ -127,6 +146,11 @@
       setter(window[kind] && window[kind].prototype, name, here);
     }
     setter(window.HTMLIFrameElement.prototype, 'srcdoc', within);
+    setter(window.HTMLImageElement.prototype, 'srcset', hereAll);
+    setter(window.HTMLSourceElement.prototype, 'srcset', hereAll);
+    setter(window.HTMLLinkElement.prototype, 'imageSrcset', hereAll);
+    // A name here has no domain in common with another.
+    setter(window.Document.prototype, 'cookie', (cookie) => String(cookie).replace(/;\s*domain=[^;]*/gi, ''));
     for (const owner of [window.Element.prototype, window.ShadowRoot.prototype]) {
       for (const name of ['innerHTML', 'outerHTML']) setter(owner, name, written);
     }
@@ -141,6 +165,7 @@
     patch(window.Element.prototype, 'setAttribute', second((given, name) => {
       name = String(name).toLowerCase();
       if (name === 'srcdoc') return within(given);
+      if (sets.includes(name)) return hereAll(given);
       return links.includes(name) ? here(given) : given;
     }));
     // A frame is there, and could be used, as soon as its element is.

@@ -19,7 +19,9 @@ const DOCUMENT: &str = "Sec-Fetch-Dest: document";
 async fn a_site_is_asked_by_its_own_name() {
     let (door, fake) = door().await;
     let origin = "Origin: http://www-example.localhost:PORT";
-    let out = ask(&door, "www-example.localhost", "/a?b", &[TYPED, origin, "Cookie: c=d"]).await;
+    let fetched = "Sec-Fetch-Dest: empty";
+    let asked = [TYPED, origin, fetched, "Cookie: c=d"];
+    let out = ask(&door, "www-example.localhost", "/a?b", &asked).await;
     assert!(out.starts_with("HTTP/1.1 200") && out.ends_with("hello /a?b"), "{out}");
     assert!(out.contains("content-security-policy: default-src http://*.localhost:"), "{out}");
     let (_, url, headers) = fake.last();
@@ -40,8 +42,13 @@ async fn pages_elsewhere_learn_nothing_and_lead_only_to_a_question() {
         let out = ask(&door, "www-example.localhost", "/a", fields).await;
         assert!(out.starts_with("HTTP/1.1 403 "), "{fields:?}: {out}");
     }
-    let out = ask(&door, "www-example.localhost", "/a'", &[CROSS, spy, DOCUMENT]).await;
-    assert!(out.contains("href=\"/a&#39;\"") && out.contains("https://www.example/a"), "{out}");
+    let out =
+        ask(&door, "www-example.localhost", "//spy.example/a'", &[CROSS, spy, DOCUMENT]).await;
+    let here = format!("http://www-example.localhost:{}//spy.example/a&#39;", door.addr().port());
+    assert!(out.contains(&format!("href=\"{here}\"")), "{out}");
+    assert!(out.contains("https://www.example//spy.example/a"), "{out}");
+    let script = ask(&door, "www-example.localhost", "/.busel/page.js", &[CROSS, spy]).await;
+    assert!(script.starts_with("HTTP/1.1 403 "), "{script}");
     let worker = ["Sec-Fetch-Site: same-origin", "Service-Worker: script"];
     let out = ask(&door, "www-example.localhost", "/a", &worker).await;
     assert!(out.starts_with("HTTP/1.1 403 "), "{out}");
@@ -119,15 +126,23 @@ async fn pages_are_changed_and_say_how_old_they_are() {
     let (script, rest) = page.split_once("</script>").unwrap();
     assert!(script.contains("<script src=\"/.busel/page.js\" nonce=\""), "{page}");
     assert!(script.ends_with(" data-site=\"www.example\" data-age=\"7\">"), "{page}");
+    assert!(head.contains("vary: sec-fetch-dest"), "{head}");
     let link = "<a href=\"http://cdn-example.localhost:PORT/\">".replace("PORT", &port);
     assert!(rest.starts_with(&link), "{page}");
     // What a script asks for is no page that is shown.
-    let fragment = ask(&door, "www-example.localhost", "/page", &[TYPED]).await;
+    let fetched = [TYPED, "Sec-Fetch-Dest: empty"];
+    let fragment = ask(&door, "www-example.localhost", "/page", &fetched).await;
     assert!(fragment.contains(&link) && !fragment.contains("<script"), "{fragment}");
+    assert!(fragment.contains("vary: sec-fetch-dest"), "{fragment}");
+    for (path, status) in [("/unnamed", 200), ("/packed", 502), ("/wide", 502)] {
+        let out = ask(&door, "www-example.localhost", path, &[TYPED, DOCUMENT]).await;
+        assert!(out.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {out}");
+        assert!(!out.contains("href='https://cdn.example/'"), "{path}: {out}");
+    }
     let style = ask(&door, "www-example.localhost", "/style", &[TYPED]).await;
     let own = format!("url(\"http://cdn-example.localhost:{port}/\")");
     assert!(style.contains(&own) && style.contains("text/css; charset=utf-8"), "{style}");
     assert!(style.contains("навіны"), "{style}");
-    let script = ask(&door, "www-example.localhost", "/.busel/page.js", &[]).await;
+    let script = ask(&door, "www-example.localhost", "/.busel/page.js", &[TYPED]).await;
     assert!(script.starts_with("HTTP/1.1 200 ") && script.contains("text/javascript"), "{script}");
 }
