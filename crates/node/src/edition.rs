@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use busel_proto::edition::{Edition, EditionError, Item, MAX_BYTES, address};
 use busel_proto::failure::Route;
-use busel_proto::page::{HostName, PageError};
+use busel_proto::id::Hash;
+use busel_proto::page::{HostName, PageError, PageUrl};
+use busel_proto::sites::Why;
 use busel_proto::snapshot::Wanted;
 use busel_proto::time::UnixTime;
 use futures_util::{StreamExt, stream};
@@ -23,6 +25,9 @@ use crate::request::{Request, Response, Unanswered};
 const AT_ONCE: usize = 8;
 /// A file, with all that is tried for it, takes no longer than this.
 const LIMIT: Duration = Duration::from_secs(120);
+/// What came is waited for so often, and so long each time, until it is on the disk.
+const LOOKS: u32 = 100;
+const LOOK: Duration = Duration::from_millis(50);
 /// A file may have grown so much since the edition was made, in bytes.
 const GROWTH: u64 = 1 << 20;
 /// A node that keeps editions looks for new ones so often, and again so soon where it found none.
@@ -54,6 +59,9 @@ pub enum TakeError {
     /// That host can have none.
     #[error(transparent)]
     Host(#[from] PageError),
+    /// It may not be asked for.
+    #[error("no edition of {0} can be asked for: {1}")]
+    Private(HostName, Why),
     /// Nobody has it.
     #[error("nobody who can be reached has an edition of {0}")]
     NotHad(HostName, #[source] Box<Unanswered>),
@@ -68,7 +76,10 @@ pub enum TakeError {
 impl Node {
     /// Takes the latest edition of `host`.
     pub async fn take_edition(&self, host: &HostName) -> Result<Taken, TakeError> {
-        let not_had = |why| TakeError::NotHad(host.clone(), Box::new(why));
+        let not_had = |why: Unanswered| match why.private {
+            Some(why) => TakeError::Private(host.clone(), why),
+            None => TakeError::NotHad(host.clone(), Box::new(why)),
+        };
         let mut request = Request::get(address(host)?);
         // There may be a newer one than the one that is here.
         let new = http::HeaderValue::from_static("no-cache");
@@ -109,20 +120,36 @@ impl Node {
             return Came::Known;
         }
         let whole = async {
-            let response = fetch::signed(self, Request::get(item.url)).await.ok()?;
+            let response = fetch::signed(self, Request::get(item.url.clone())).await.ok()?;
             drain(response, item.len.saturating_add(GROWTH)).await
         };
         match tokio::time::timeout(LIMIT, whole).await {
-            Ok(Some(())) => Came::New,
-            Ok(None) | Err(_) => Came::Missing,
+            Ok(Some(())) if self.is_kept(&item).await => Came::New,
+            Ok(_) | Err(_) => Came::Missing,
         }
+    }
+
+    /// Whether a file that came is kept, in this form or another: the disk is slower than the line.
+    async fn is_kept(&self, item: &Item) -> bool {
+        for _ in 0..LOOKS {
+            if self.has(item).await {
+                return true;
+            }
+            sleep(LOOK).await;
+        }
+        self.find(&item.url).await.is_some()
     }
 
     /// Whether just this form of a file is here.
     async fn has(&self, item: &Item) -> bool {
-        let (store, key) = (self.store().clone(), Wanted::page(item.url.clone()).key());
+        self.find(&item.url).await == Some(item.root)
+    }
+
+    /// The root of the file that is here.
+    async fn find(&self, url: &PageUrl) -> Option<Hash> {
+        let (store, key) = (self.store().clone(), Wanted::page(url.clone()).key());
         let found = self.spawn_blocking(move || store.find(&key).ok().flatten()).await;
-        found.ok().flatten().is_some_and(|stored| stored.root == item.root)
+        found.ok().flatten().map(|stored| stored.root)
     }
 
     /// Takes each new edition of these hosts, for as long as the node runs.

@@ -127,5 +127,6 @@ async fn where_none_is_made_none_is_asked_of_the_site() {
     assert!(page.is_err(), "nor as a page");
     assert_eq!(world.origin.count(), 0);
     let other = HostName::parse("other.example").unwrap();
-    assert!(reader.take_edition(&other).await.is_err(), "it is not listed");
+    let unlisted = reader.take_edition(&other).await.unwrap_err();
+    assert!(unlisted.to_string().contains("not on the site list"), "{unlisted}");
 }
