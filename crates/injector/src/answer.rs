@@ -21,6 +21,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use tracing::debug;
 
+use crate::cut::{Cut, CutBody};
 use crate::inflight::{InFlight, Next};
 use crate::{Inner, lock};
 
@@ -29,6 +30,8 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// A place for a fetch is waited for this long, looking so often.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
 const PLACE_PAUSE: Duration = Duration::from_millis(20);
+/// A reader waits so long for bytes that others have had already to be in the store.
+const LATE_WAIT: Duration = Duration::from_secs(1);
 /// Bytes read from the store at once.
 const PIECE: u64 = 256 * 1024;
 
@@ -135,18 +138,42 @@ async fn respond(
         Ok(flight) => flight,
         Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
-    // Reading begins before the head is there, so that the fetch waits for this reader.
-    let mut reader = flight.reader(request.from.unwrap_or(0));
+    let begin = request.from.unwrap_or(0);
+    // Reading begins before the head is there, so that the fetch waits for this reader; but not for
+    // one that is far ahead.
+    let along = (!flight.is_far_behind(begin)).then(|| flight.reader(begin));
     let preview = match flight.head().await {
         Ok(preview) => preview,
         Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
-    if request.from.is_none() {
+    let beyond = begin > 0 && preview.len.is_some_and(|len| begin >= len);
+    if request.from.is_none() || beyond {
         return out.last(&Part::Preview(preview)).await;
     }
-    out.part(&Part::Preview(preview)).await?;
+    out.part(&Part::Preview(preview.clone())).await?;
+    let cut = Cut { inner, client: from, wanted: &wanted, preview: &preview };
+    let mut reader = match along {
+        Some(reader) => reader,
+        None => match cut.from(begin).await {
+            Some(body) => return send_cut(out, body, &mut flight).await,
+            None => flight.reader(begin),
+        },
+    };
+    let mut alone = false;
     loop {
-        match reader.next().await {
+        let next = match tokio::time::timeout(LATE_WAIT, reader.next()).await {
+            Ok(next) => next,
+            // What it waits for has gone by: who began earlier takes its time.
+            Err(_) if !alone && flight.has_passed(reader.at()) => {
+                alone = true;
+                match cut.from(reader.at()).await {
+                    Some(body) => return send_cut(out, body, &mut flight).await,
+                    None => continue,
+                }
+            }
+            Err(_) => continue,
+        };
+        match next {
             Next::Data(bytes) => out.data(&bytes).await?,
             Next::Kept(snapshot) => {
                 let at = reader.at();
@@ -155,6 +182,26 @@ async fn respond(
             }
             Next::Failed(failure) => return out.last(&Part::Declined(failure)).await,
         }
+    }
+}
+
+/// The rest of a body as its site cuts it, and for who has what is before it, the signature that the
+/// fetch of the whole brings.
+async fn send_cut(
+    mut out: Sealed,
+    mut body: CutBody,
+    flight: &mut InFlight,
+) -> Result<(), Failure> {
+    while let Some(piece) = body.next().await {
+        match piece {
+            Ok(bytes) => out.data(&bytes).await?,
+            Err(failure) => return out.last(&Part::Declined(failure)).await,
+        }
+    }
+    drop(body);
+    match flight.kept().await {
+        Ok(snapshot) => out.last(&Part::Signed(Box::new(snapshot.to_signed()))).await,
+        Err(_) => out.end().await,
     }
 }
 

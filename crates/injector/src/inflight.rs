@@ -36,7 +36,7 @@ const WINDOW: u64 = 1 << 20;
 /// An origin's head is waited for this long.
 const HEAD_LIMIT: Duration = Duration::from_secs(20);
 /// The next bytes of an origin's body are waited for this long.
-const BODY_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes read from the store at once.
 const PIECE: u64 = 256 * 1024;
 /// What every canonical request says of itself: one form for all readers, of a common browser.
@@ -143,6 +143,16 @@ impl InFlight {
             Ok(Progress::Failed(failure)) => Err(failure.clone()),
             Ok(Progress::Bytes(_)) | Err(_) => Err(Failure::CutOff),
         }
+    }
+
+    /// Whether it is long until byte `at` comes.
+    pub(crate) fn is_far_behind(&self, at: u64) -> bool {
+        lock(&self.window).end + WINDOW < at
+    }
+
+    /// Whether byte `at` has come and gone.
+    pub(crate) fn has_passed(&self, at: u64) -> bool {
+        at < lock(&self.window).base
     }
 
     /// Reads along from byte `from`.
@@ -335,7 +345,7 @@ impl Fetch {
     async fn ask(&self, wanted: &Wanted) -> Result<Response<Body>, Failure> {
         let known = Known::find(&self.inner, wanted).await;
         let asked = known.as_ref().map(|known| known.conditions.clone());
-        let response = self.send(wanted, asked.unwrap_or_default()).await?;
+        let response = send(&self.inner, wanted, asked.unwrap_or_default()).await?;
         let Some(known) = known.filter(|_| response.status() == StatusCode::NOT_MODIFIED) else {
             return Ok(response);
         };
@@ -344,22 +354,7 @@ impl Fetch {
         }
         match known.renewed(&self.inner, response.headers()) {
             Some(response) => Ok(response),
-            None => self.send(wanted, HeaderMap::new()).await,
-        }
-    }
-
-    async fn send(
-        &self,
-        wanted: &Wanted,
-        conditions: HeaderMap,
-    ) -> Result<Response<Body>, Failure> {
-        let mut headers = canonical_headers();
-        headers.extend(conditions);
-        let origin = self.inner.node.origin();
-        let sent = origin.send(Method::GET, &wanted.url, headers, RequestBody::empty());
-        match tokio::time::timeout(HEAD_LIMIT, sent).await {
-            Err(_) => Err(Failure::Silent),
-            Ok(sent) => sent.map_err(|failed| failed.failure),
+            None => send(&self.inner, wanted, HeaderMap::new()).await,
         }
     }
 
@@ -399,6 +394,21 @@ impl Fetch {
                 return;
             }
         }
+    }
+}
+
+/// Asks the site, with these fields beside the canonical ones.
+pub(crate) async fn send(
+    inner: &Inner,
+    wanted: &Wanted,
+    fields: HeaderMap,
+) -> Result<Response<Body>, Failure> {
+    let mut headers = canonical_headers();
+    headers.extend(fields);
+    let sent = inner.node.origin().send(Method::GET, &wanted.url, headers, RequestBody::empty());
+    match tokio::time::timeout(HEAD_LIMIT, sent).await {
+        Err(_) => Err(Failure::Silent),
+        Ok(sent) => sent.map_err(|failed| failed.failure),
     }
 }
 

@@ -12,6 +12,7 @@
 //! * [`renewal`]: the certificate is renewed while it runs.
 
 pub mod answer;
+mod cut;
 mod editions;
 pub mod inflight;
 pub mod keys;

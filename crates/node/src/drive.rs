@@ -6,6 +6,7 @@
 
 mod body;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -13,7 +14,7 @@ use busel_proto::failure::{Failure, Route};
 use busel_proto::memory::Step;
 use busel_proto::page::HostName;
 use busel_proto::race::{Input, Output, Race};
-use busel_proto::shape::{self, Span};
+use busel_proto::shape::{self, Shape, Span};
 use busel_proto::sites::SiteList;
 use busel_proto::time::Tick;
 use futures_util::FutureExt;
@@ -86,7 +87,7 @@ impl Drive {
             tries,
             running: Vec::with_capacity(plan.len()),
             ready: Vec::new(),
-            old: copy.map(Old::Local),
+            old: copy.clone().map(Old::Local),
             timeline: Timeline::default(),
             winner: None,
         });
@@ -96,6 +97,12 @@ impl Drive {
             () = node.stop.cancelled() => Err(drive.unanswered()),
         };
         match first? {
+            First::Won { started, .. } if drive.begins_too_late(&started.head) => {
+                drop(started);
+                let mut tries = drive.tries;
+                tries.want.from = 0;
+                Box::pin(Self::start(node, tries, plan, hedged, copy)).await
+            }
             First::Won { route, started, stale } => Ok(drive.answer(route, *started, stale)),
             First::Copy(page) => {
                 let mut response = of_copy(node, &page, &drive.tries.request, true).await;
@@ -222,12 +229,12 @@ impl Drive {
         let Started { head, items } = started;
         let request = &self.tries.request;
         // What the origin cut out itself is passed on as it is.
-        let shape = (!head.shaped).then(|| {
-            shape::shape(&request.method, &request.headers, head.status, &head.headers, head.len)
-        });
+        let shape = (!head.shaped).then(|| shape_of(request, &head));
         let span = match shape.as_ref().map(|shape| &shape.span) {
-            None | Some(Span::Whole) => 0..u64::MAX,
-            Some(Span::Part(range)) => range.clone(),
+            None => given_part(&head).unwrap_or(0..u64::MAX),
+            Some(Span::Part(range)) if *range != (0..head.len.unwrap_or(0)) => range.clone(),
+            // A range that is all of it is kept as a whole is.
+            Some(Span::Whole | Span::Part(_)) => 0..u64::MAX,
             Some(Span::Nothing) => 0..0,
         };
         let bodiless = request.method == Method::HEAD || matches!(head.status, 204 | 304);
@@ -254,6 +261,17 @@ impl Drive {
         Response { status, headers, body, route, authority, age, stale, timeline }
     }
 
+    /// Whether the part that was asked for turns out not to be what is to be shown: the page has
+    /// changed since, or must be decoded first.
+    fn begins_too_late(&self, head: &Head) -> bool {
+        let begin = || match shape_of(&self.tries.request, head).span {
+            Span::Whole => 0,
+            Span::Part(range) => range.start,
+            Span::Nothing => u64::MAX,
+        };
+        !head.shaped && head.offset > 0 && head.offset > begin()
+    }
+
     fn unanswered(&self) -> Unanswered {
         self.timeline.set(self.race.events());
         Unanswered {
@@ -267,6 +285,16 @@ impl Drive {
     fn tick(&self) -> Tick {
         self.node.clock.tick()
     }
+}
+
+fn shape_of(request: &Request, head: &Head) -> Shape {
+    shape::shape(&request.method, &request.headers, head.status, &head.headers, head.len)
+}
+
+/// The part that the origin itself cut out.
+fn given_part(head: &Head) -> Option<Range<u64>> {
+    let part = shape::content_range(&head.headers).filter(|_| head.status == 206)?;
+    Some(part.bytes)
 }
 
 /// The first of these routes that has a head or fails, by its place; waits for ever if there is none.

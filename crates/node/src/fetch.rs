@@ -13,7 +13,7 @@ use busel_proto::edition;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::freshness;
 use busel_proto::memory::Step;
-use busel_proto::shape::{self, Span};
+use busel_proto::shape::{self, Begin, Span};
 use busel_proto::sites::{Class, SiteList, Why};
 use busel_proto::snapshot::Wanted;
 use futures_util::StreamExt;
@@ -160,15 +160,44 @@ async fn public(
     }
     let copy = copy.filter(|_| copies == Copies::Any);
     node.look_around().await;
-    let want = Want {
+    let from = match shape::begin(&request.method, &request.headers) {
+        Begin::At(first) => first,
+        Begin::BeforeEnd(count) => {
+            let len = whole_len(node, &request, sites, plan).await?;
+            len.map_or(0, |len| len.saturating_sub(count))
+        }
+    };
+    let want = Want { from, ..want(&request) };
+    let tries = Tries { sites: Some(sites.clone()), request: Arc::new(request), want };
+    Drive::start(node, tries, plan, true, copy).await
+}
+
+/// How long a page is of which the end is wanted: no way over other nodes can begin there otherwise.
+async fn whole_len(
+    node: &Node,
+    request: &Request,
+    sites: &Arc<SiteList>,
+    plan: &[Step],
+) -> Result<Option<u64>, Unanswered> {
+    let (url, mut headers) = (request.url.clone(), request.headers.clone());
+    headers.remove(header::RANGE);
+    headers.remove(header::IF_RANGE);
+    let bare = Request { method: Method::HEAD, url, headers, body: RequestBody::empty() };
+    let want = want(&bare);
+    let tries = Tries { sites: Some(sites.clone()), request: Arc::new(bare), want };
+    let response = Drive::start(node, tries, plan, true, None).await?;
+    let len = response.headers.get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok());
+    Ok(len.and_then(|len| len.parse().ok()))
+}
+
+fn want(request: &Request) -> Want {
+    Want {
         method: request.method.clone(),
-        page: wanted,
+        page: Wanted::page(request.url.clone()),
         headers: request.headers.clone(),
         from: 0,
         resume: None,
-    };
-    let tries = Tries { sites: Some(sites.clone()), request: Arc::new(request), want };
-    Drive::start(node, tries, plan, true, copy).await
+    }
 }
 
 /// A request that may not be shared.
@@ -178,13 +207,7 @@ async fn private(node: &Node, request: Request) -> Result<Response, Unanswered> 
     let plan = node.networks.plan(&request.url.host(), &routes);
     let bare = request.body.is_end_stream();
     let hedged = bare && matches!(request.method, Method::GET | Method::HEAD);
-    let want = Want {
-        method: request.method.clone(),
-        page: Wanted::page(request.url.clone()),
-        headers: request.headers.clone(),
-        from: 0,
-        resume: None,
-    };
+    let want = want(&request);
     let tries = Tries { sites: None, request: Arc::new(request), want };
     Drive::start(node, tries, &plan, hedged, None).await
 }

@@ -88,14 +88,44 @@ pub fn shape(
     }
 }
 
-/// Where a transfer may begin for this request, before the length is known: the first byte of a
-/// single closed or open range, else 0. A guess: the representation's own fields may still make
-/// [`shape`] say [`Span::Whole`] (another validator, a coding to remove).
-pub fn first_byte(method: &Method, asked: &HeaderMap) -> u64 {
+/// Where a transfer for a request may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At this byte.
+    At(u64),
+    /// So many bytes before the end, wherever that is.
+    BeforeEnd(u64),
+}
+
+/// Where a transfer may begin for this request, before the length is known. A guess: the
+/// representation's own fields may still make [`shape`] say [`Span::Whole`] (another validator, a
+/// coding to remove).
+pub fn begin(method: &Method, asked: &HeaderMap) -> Begin {
     match asked_range(asked) {
-        Some(Asked::From(first, _)) if method == Method::GET => first,
-        Some(_) | None => 0,
+        Some(Asked::From(first, _)) if method == Method::GET => Begin::At(first),
+        Some(Asked::Last(count)) if method == Method::GET => Begin::BeforeEnd(count),
+        Some(_) | None => Begin::At(0),
     }
+}
+
+/// The bytes that an answer with one part has, as its site says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentRange {
+    /// Which bytes of the whole; never empty.
+    pub bytes: Range<u64>,
+    /// How long the whole is, if the site says so.
+    pub whole: Option<u64>,
+}
+
+/// What `Content-Range` says, if it makes sense.
+pub fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+    let (unit, rest) = only(headers, &header::CONTENT_RANGE)?.to_str().ok()?.split_once(' ')?;
+    let (range, whole) = rest.trim().split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let bytes = digits(first)?..digits(last)?.checked_add(1)?;
+    let whole = if whole == "*" { None } else { Some(digits(whole)?) };
+    let fits = bytes.start < bytes.end && whole.is_none_or(|whole| bytes.end <= whole);
+    (unit.eq_ignore_ascii_case("bytes") && fits).then_some(ContentRange { bytes, whole })
 }
 
 /// The `ETag`, if it is a strong validator: the same one means the same bytes.
@@ -303,6 +333,10 @@ fn asked_range(asked: &HeaderMap) -> Option<Asked> {
             (first <= last).then_some(Asked::From(first, Some(last)))
         }
     }
+}
+
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Digits only; what is beyond `u64` is beyond every length, so the largest stands for it.

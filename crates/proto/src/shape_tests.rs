@@ -294,14 +294,33 @@ fn a_part_of_a_coded_form_is_of_its_coded_bytes() {
 }
 
 #[test]
-fn the_first_byte_is_known_before_the_length_for_open_and_closed_ranges() {
-    let first = |method, range| first_byte(&method, &map(&[("range", range)]));
-    assert_eq!(first(Method::GET, "bytes=7-"), 7);
-    assert_eq!(first(Method::GET, "bytes=7-9"), 7);
-    assert_eq!(first(Method::GET, "bytes=-9"), 0);
-    assert_eq!(first(Method::GET, "bytes=7-9,12-"), 0);
-    assert_eq!(first(Method::HEAD, "bytes=7-"), 0);
-    assert_eq!(first_byte(&Method::GET, &HeaderMap::new()), 0);
+fn where_a_transfer_begins_is_known_before_the_length() {
+    let begin = |method, range| begin(&method, &map(&[("range", range)]));
+    assert_eq!(begin(Method::GET, "bytes=7-"), Begin::At(7));
+    assert_eq!(begin(Method::GET, "bytes=7-9"), Begin::At(7));
+    assert_eq!(begin(Method::GET, "bytes=-9"), Begin::BeforeEnd(9));
+    assert_eq!(begin(Method::GET, "bytes=7-9,12-"), Begin::At(0));
+    assert_eq!(begin(Method::HEAD, "bytes=7-"), Begin::At(0));
+    assert_eq!(super::begin(&Method::GET, &HeaderMap::new()), Begin::At(0));
+}
+
+#[test]
+fn what_a_part_is_of_is_read() {
+    let read = |text: &str| content_range(&map(&[("content-range", text)]));
+    let part = |bytes, whole| Some(ContentRange { bytes, whole });
+    assert_eq!(read("bytes 5-9/10"), part(5..10, Some(10)));
+    assert_eq!(read("bytes 5-9/*"), part(5..10, None));
+    for nonsense in [
+        "bytes */10",
+        "bytes 9-5/10",
+        "bytes 5-10/10",
+        "pages 5-9/10",
+        "bytes 5-9",
+        "bytes +5-9/10",
+    ] {
+        assert_eq!(read(nonsense), None, "{nonsense}");
+    }
+    assert_eq!(read(&format!("bytes 5-{}/*", u64::MAX)), None, "no byte is beyond that");
 }
 
 #[test]
@@ -332,7 +351,7 @@ proptest! {
     fn any_range_stays_within_the_length(range in any_value(), len in prop_oneof![0u64..30, any::<u64>()]) {
         let mut asked = HeaderMap::new();
         asked.insert("range", range);
-        let _ = first_byte(&Method::GET, &asked);
+        let _ = (begin(&Method::GET, &asked), content_range(&asked));
         let shape = shape(&Method::GET, &asked, 200, &HeaderMap::new(), Some(len));
         match &shape.span {
             Span::Part(part) => {

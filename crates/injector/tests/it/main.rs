@@ -18,6 +18,7 @@ mod limits;
 mod main_flow;
 mod names;
 mod own_network;
+mod parts;
 mod private;
 mod quiet;
 mod remember;

@@ -245,16 +245,15 @@ impl Winner {
         span: Range<u64>,
         bodiless: bool,
     ) -> Self {
-        // A part that the origin cut out itself can't be continued: its bytes are counted from
-        // another place, and it ends where HTTP says.
-        let part = head.shaped && head.status == 206;
-        let etag = shape::strong_etag(&head.headers).filter(|_| !part).cloned();
+        // Of parts whose places aren't said none can be continued: they end where HTTP says.
+        let parts = head.status == 206 && shape::content_range(&head.headers).is_none();
+        let etag = shape::strong_etag(&head.headers).filter(|_| !parts).cloned();
         let coding = head.headers.get(http::header::CONTENT_ENCODING).cloned();
         Self {
             route,
             items,
             at: head.offset,
-            end: head.len.filter(|_| !part && !bodiless),
+            end: head.len.filter(|_| !parts && !bodiless),
             span,
             resume: Resume {
                 root: head.root(),

@@ -5,6 +5,7 @@
 
 use busel_proto::failure::Failure;
 use busel_proto::page::PageUrl;
+use busel_proto::shape;
 use busel_proto::sites::SiteList;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -47,15 +48,16 @@ pub(crate) async fn start(
         peer: None,
         shaped: true,
     };
-    if let Some(resume) = &want.resume {
-        let (from, whole) = content_range(&head.headers)
-            .filter(|_| parts.status == StatusCode::PARTIAL_CONTENT)
-            .ok_or(Failure::CannotResume)?;
-        head.offset = from;
-        head.len = whole;
-        if from != want.from || !resume.fits(&head) {
-            return Err(Failure::CannotResume.into());
-        }
+    let part = (parts.status == StatusCode::PARTIAL_CONTENT)
+        .then(|| shape::content_range(&head.headers))
+        .flatten();
+    if let Some(part) = &part {
+        (head.offset, head.len) = (part.bytes.start, part.whole);
+    }
+    if let Some(resume) = &want.resume
+        && (part.is_none() || head.offset != want.from || !resume.fits(&head))
+    {
+        return Err(Failure::CannotResume.into());
     }
     let items = body.into_data_stream().map(|data| data.map(Item::Data)).boxed();
     Ok(Started { head, items })
@@ -67,13 +69,6 @@ fn range_from(from: u64) -> HeaderValue {
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// First byte and whole length of a single part.
-fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
-    let (range, whole) = text.split_once('/')?;
-    Some((range.split_once('-')?.0.parse().ok()?, whole.parse().ok()))
 }
 
 /// Plain http can be answered by anyone on the way. For a listed site, an answer that sends the
@@ -115,16 +110,5 @@ mod tests {
         assert!(!blocked("http://news.example/", 302, "https://www.news.example/"));
         assert!(!blocked("https://news.example/", 302, "http://blocked.isp.example/"));
         assert!(!blocked("http://other.example/", 302, "http://blocked.isp.example/"));
-    }
-
-    #[test]
-    fn a_content_range_is_read() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_RANGE, HeaderValue::from_static("bytes 5-9/10"));
-        assert_eq!(content_range(&headers), Some((5, Some(10))));
-        headers.insert(header::CONTENT_RANGE, HeaderValue::from_static("bytes 5-9/*"));
-        assert_eq!(content_range(&headers), Some((5, None)));
-        headers.insert(header::CONTENT_RANGE, HeaderValue::from_static("bytes */10"));
-        assert_eq!(content_range(&headers), None);
     }
 }
