@@ -1,6 +1,6 @@
 //! Ranges, conditions and codings: how a page is shown to a program that asked with any fields.
 
-use busel_proto::shape::{Span, first_byte, shape as shape_of, strong_etag};
+use busel_proto::shape::{Begin, Span, begin, content_range, shape as shape_of, strong_etag};
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -57,8 +57,12 @@ fn check(method: &Method, asked: &HeaderMap, status: u16, shown: &HeaderMap, len
             assert!(range.start < range.end && shape.decode.is_none());
             assert!(len.is_none_or(|len| range.end <= len), "beyond the end");
             assert_eq!(shape.content_length, Some(range.end - range.start));
-            let first = first_byte(method, asked);
-            assert!(first == 0 || first == range.start, "the transfer began elsewhere");
+            match begin(method, asked) {
+                Begin::At(first) => assert_eq!(first, range.start, "the transfer began elsewhere"),
+                Begin::BeforeEnd(count) => {
+                    assert!(len.is_none_or(|len| len.saturating_sub(count) == range.start));
+                }
+            }
         }
         Span::Whole => {
             assert_eq!(shape.status, status);
@@ -84,6 +88,10 @@ fn check(method: &Method, asked: &HeaderMap, status: u16, shown: &HeaderMap, len
         assert!(!headers.contains_key(header::ACCEPT_RANGES));
         assert!(headers.contains_key(header::VARY));
         assert!(strong_etag(&headers).is_none(), "decoded bytes under a strong tag");
+    }
+    if let Span::Part(range) = &shape.span {
+        let told = content_range(&headers).expect("the part says where it is from");
+        assert_eq!(told.bytes, *range);
     }
     let once = headers.clone();
     shape.apply(&mut headers);

@@ -23,11 +23,13 @@
 pub mod censor;
 pub mod flow;
 pub mod healing;
+pub mod loads;
 pub mod map;
 pub mod matrix;
 pub mod middlebox;
 pub mod named;
 pub mod packet;
+pub mod pictures;
 pub mod profile;
 pub mod program;
 pub mod sandbox;

@@ -13,19 +13,26 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use busel_lab::healing::{self, Healed, Plan, plans};
+use busel_lab::loads::{self, Loads};
 use busel_lab::matrix::{Case, Extent, Row, json, markdown, run, techniques};
-use busel_lab::sandbox;
+use busel_lab::{pictures, sandbox};
 
 const USAGE: &str = "\
-busel-lab [--full] [--healing] [--case NAME] [--pcap DIR]
+busel-lab [--full] [--healing] [--loads] [--pictures] [--case NAME] [--pcap DIR]
   --full       open readers too, beside quiet ones
   --healing    put each technique in force while somebody reads, and lift it; docs/lab-healing.md
+  --loads      how long a browser takes for a page, by each way; docs/lab-loads.md
+  --pictures   a page that its line resets, as a browser shows it in each way; docs/images
   --case NAME  only this technique; docs/lab-matrix.md or docs/lab-healing.md stays as it is
   --pcap DIR   keep what passed each point, in a directory for each technique";
 /// Within a sandbox: which technique, and how much of it.
 const WITHIN: &str = "--within";
 /// The same, for self-healing.
 const HEALING: &str = "--healing";
+/// How long a page takes in a browser.
+const LOADS: &str = "--loads";
+/// Pictures of a page in a browser.
+const PICTURES: &str = "--pictures";
 /// Worlds at once.
 const AT_ONCE: usize = 2;
 /// Where captures go, for the worlds.
@@ -34,6 +41,12 @@ const PCAP: &str = "BUSEL_LAB_PCAP";
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [WITHIN, LOADS] => load_within().map(|()| true),
+        [LOADS] => load().map(|()| true),
+        [WITHIN, PICTURES, dir] => {
+            sandbox::inside_wholly(|| pictures::make(Path::new(dir))).map(|()| true)
+        }
+        [PICTURES] => picture().map(|()| true),
         [WITHIN, name, HEALING] => heal_within(name).map(|()| true),
         [WITHIN, name, full] => within(name, full == "full").map(|()| true),
         _ => Order::read(&args).and_then(|order| order.carry_out()),
@@ -171,6 +184,33 @@ fn heal(name: &str) -> anyhow::Result<Healed> {
     let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     ensure!(out.status.success(), "it could not be measured ({})", out.status);
     Ok(serde_json::from_slice(&out.stdout)?)
+}
+
+/// Has a browser load a page by each way, in a process of its own.
+fn load() -> anyhow::Result<()> {
+    let mut command = Command::new(std::env::current_exe().context("our own program")?);
+    let out =
+        command.args([WITHIN, LOADS]).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    ensure!(out.status.success(), "it could not be measured ({})", out.status);
+    let all: Vec<Loads> = serde_json::from_slice(&out.stdout)?;
+    write(Path::new("docs/lab-loads.md"), &loads::markdown(&all))
+}
+
+/// Has a browser make pictures, in a process of its own.
+fn picture() -> anyhow::Result<()> {
+    let mut command = Command::new(std::env::current_exe().context("our own program")?);
+    let dir = std::path::absolute("docs/images")?;
+    let status = command.args([WITHIN, PICTURES]).arg(dir).stdin(Stdio::null()).status()?;
+    ensure!(status.success(), "they could not be made ({status})");
+    Ok(())
+}
+
+fn load_within() -> anyhow::Result<()> {
+    sandbox::inside_wholly(|| {
+        let all = loads::measure()?;
+        serde_json::to_writer(std::io::stdout().lock(), &all)?;
+        Ok(())
+    })
 }
 
 /// Runs in a process of its own, which becomes the first one of its sandbox.

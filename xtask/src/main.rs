@@ -15,10 +15,12 @@ const BROWSERS: &str = "busel-cli/browser-hello,busel-lab/browser-hello";
 
 const USAGE: &str = "\
 cargo xtask test [--full] [NEXTEST ARGS]   all checks and tests, as CI runs them; --full adds the long ones
-cargo xtask lab [--full] [--healing] [--case NAME] [--pcap DIR]
+cargo xtask lab [--full] [--healing] [--loads] [--pictures] [--case NAME] [--pcap DIR]
                                            the censor lab's matrix; writes docs/lab-matrix.md and
                                            target/lab-matrix.json; --full measures open readers too;
-                                           --healing lifts each technique again: docs/lab-healing.md
+                                           --healing lifts each technique again: docs/lab-healing.md;
+                                           --loads has a browser load a page by each way: docs/lab-loads.md;
+                                           --pictures shows one in each way: docs/images
 cargo xtask bench [ARGS]                   the benchmarks; writes docs/benchmarks.md and target/bench.json
 cargo xtask shape                          only the checks of the tree's shape";
 

@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderValue, header};
 use tracing::debug;
 
 use crate::cut::{Cut, CutBody};
-use crate::inflight::{InFlight, Next};
+use crate::inflight::{InFlight, Next, Reader};
 use crate::{Inner, lock};
 
 /// An asker that takes no bytes for this long is dropped.
@@ -152,22 +152,33 @@ async fn respond(
     }
     out.part(&Part::Preview(preview.clone())).await?;
     let cut = Cut { inner, client: from, wanted: &wanted, preview: &preview };
-    let mut reader = match along {
+    let reader = match along {
         Some(reader) => reader,
         None => match cut.from(begin).await {
             Some(body) => return send_cut(out, body, &mut flight).await,
             None => flight.reader(begin),
         },
     };
-    let mut alone = false;
+    read_along(inner, &cut, &mut flight, reader, out).await
+}
+
+/// Sends a body while it comes in, and its signature.
+async fn read_along(
+    inner: &Arc<Inner>,
+    cut: &Cut<'_>,
+    flight: &mut InFlight,
+    mut reader: Reader,
+    mut out: Sealed,
+) -> Result<(), Failure> {
+    let mut asked_alone = false;
     loop {
         let next = match tokio::time::timeout(LATE_WAIT, reader.next()).await {
             Ok(next) => next,
             // What it waits for has gone by: who began earlier takes its time.
-            Err(_) if !alone && flight.has_passed(reader.at()) => {
-                alone = true;
+            Err(_) if !asked_alone && flight.has_passed(reader.at()) => {
+                asked_alone = true;
                 match cut.from(reader.at()).await {
-                    Some(body) => return send_cut(out, body, &mut flight).await,
+                    Some(body) => return send_cut(out, body, flight).await,
                     None => continue,
                 }
             }

@@ -3,8 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use crate::world::Host;
 
 /// A certificate authority.
 pub struct Ca {
@@ -44,6 +46,22 @@ impl Ca {
     /// Its certificate.
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// Has the browsers believe it that keep what they believe in this directory of a host.
+    pub(super) fn put_into(&self, store: &Path, host: &Host) -> anyhow::Result<()> {
+        let new = !store.join("cert9.db").exists();
+        std::fs::create_dir_all(store)?;
+        let store = format!("sql:{}", store.display());
+        let certutil = |args: &[&str]| -> anyhow::Result<()> {
+            let ran = host.command("certutil").args(["-d", &store]).args(args).run()?;
+            ensure!(ran.status.success(), "certutil: {}", ran.stderr);
+            Ok(())
+        };
+        if new {
+            certutil(&["-N", "--empty-password"])?;
+        }
+        certutil(&["-A", "-t", "C,,", "-n", "lab", "-i", &self.path.display().to_string()])
     }
 
     /// Vouches for a server with these names.

@@ -49,10 +49,7 @@ impl Network {
             (start_relay(host("relay"))?, start_relay(host(RELAY_HOME))?);
         let mut injector = Busel::new(host("injector"), "busel")?;
         injector.tell(&["join", &relay.printed_invite()?])?;
-        let fetching = ["injector", "--hosts", LISTED, "--label", "Newsroom", "--rate", "10000"];
-        let veil = format!("{}:{VEIL}", host("injector").v4());
-        let veil = words(&["--veil-addr", &veil]);
-        injector.start(&[words(&fetching), veil, reaching(scene)].concat())?;
+        injector.start(&fetching(scene))?;
         // The helper makes the invite while it knows no relay but the one at home.
         let mut helper = Busel::new(host("home-b"), "busel")?;
         helper.tell(&["join", &relay_home.printed_invite()?])?;
@@ -67,6 +64,14 @@ impl Network {
         Ok(Self { relay, relay_home, injector, helper, injector_invite, helper_invite })
     }
 
+    /// Has the injector make editions out of this feed, too.
+    pub fn follow(&mut self, scene: &Scene, feed: &str) -> anyhow::Result<()> {
+        self.injector.kill();
+        self.injector.start(&[fetching(scene), words(&["--feed", feed])].concat())?;
+        self.injector.printed_invite()?;
+        self.injector.at_its_relay()
+    }
+
     /// Has the helper read a page of the listed site, and waits until it is kept.
     pub fn warm(&self, path: &str) -> anyhow::Result<()> {
         let kept = |status: &serde_json::Value| status["store"]["snapshots"].as_u64();
@@ -74,6 +79,12 @@ impl Network {
         self.helper.tell(&["get", "-o", "read", &format!("https://{LISTED}{path}")])?;
         self.helper.until("the page is kept", |status| kept(status) > before)
     }
+}
+
+fn fetching(scene: &Scene) -> Vec<String> {
+    let fetching = ["injector", "--hosts", LISTED, "--label", "Newsroom", "--rate", "10000"];
+    let veil = format!("{}:{VEIL}", scene.world.host("injector").v4());
+    [words(&fetching), words(&["--veil-addr", &veil]), reaching(scene)].concat()
 }
 
 /// What a node is told so that it finds its way in the lab: resolvers, networks that are no public

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -12,6 +12,10 @@ use super::page::pages;
 use super::{Ca, body};
 use crate::world::{Host, Running};
 
+/// What a site has below `/app/` is made by a server on this port, if one runs there …
+pub(super) const APP: u16 = 8000;
+/// … and its chat, a WebSocket at `/app/chat`, by one on this.
+pub(super) const CHAT: u16 = 8001;
 /// How long it may take to start, on a machine that is busy with other worlds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -58,6 +62,11 @@ impl Nginx {
         }
     }
 
+    /// Where the files of a site are.
+    pub(crate) fn root(&self, site: &str) -> PathBuf {
+        self.host.dir().join("nginx").join(site)
+    }
+
     /// Each request that was made so far: address, site and path.
     pub fn requests(&self) -> anyhow::Result<Vec<String>> {
         let log = fs::read_to_string(self.host.dir().join("nginx/access.log"))?;
@@ -82,6 +91,7 @@ fn config(dir: &Path, sites: &[&str]) -> String {
            log_format short '$remote_addr $host $request_uri';\n\
            access_log access.log short;\n\
            keepalive_timeout 2s;\n\
+           types {{ text/css css; text/javascript js; image/png png; image/bmp bmp; font/ttf ttf; video/webm webm; }}\n\
            default_type text/html; sendfile on; tcp_nopush on; index index;\n\
            add_header Cache-Control 'public, max-age=600';\n\
            client_body_temp_path tmp-body; proxy_temp_path tmp-proxy;\n\
@@ -94,7 +104,10 @@ fn config(dir: &Path, sites: &[&str]) -> String {
         writeln!(
             text,
             "server {{ listen 80; listen [::]:80; listen 443 ssl http2; listen [::]:443 ssl http2;\n\
-             server_name {site}; root {}/{site}; }}",
+             server_name {site}; root {}/{site};\n\
+             location /app/ {{ proxy_pass http://127.0.0.1:{APP}; proxy_buffering off; }}\n\
+             location /app/chat {{ proxy_pass http://127.0.0.1:{CHAT}; proxy_http_version 1.1;\n\
+               proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }} }}",
             dir.display()
         )
         .expect("a String takes all");
