@@ -9,6 +9,7 @@ use busel_proto::edition;
 use busel_proto::failure::Failure;
 use busel_proto::freshness;
 use busel_proto::id::PeerId;
+use busel_proto::language;
 use busel_proto::message::{Answer, frame};
 use busel_proto::page::{PageUrl, Variant};
 use busel_proto::sealed::{
@@ -21,8 +22,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use tracing::debug;
 
-use crate::cut::{Cut, CutBody};
-use crate::inflight::{InFlight, Next, Reader};
+use crate::along::{self, Sent};
+use crate::cut::Cut;
+use crate::inflight::{InFlight, too_long};
 use crate::{Inner, lock};
 
 /// An asker that takes no bytes for this long is dropped.
@@ -30,8 +32,6 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// A place for a fetch is waited for this long, looking so often.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
 const PLACE_PAUSE: Duration = Duration::from_millis(20);
-/// A reader waits so long for bytes that others have had already to be in the store.
-const LATE_WAIT: Duration = Duration::from_secs(1);
 /// Bytes read from the store at once.
 const PIECE: u64 = 256 * 1024;
 
@@ -85,7 +85,9 @@ fn refusal(error: &SealError) -> Failure {
 fn wanted(inner: &Inner, request: &InjectRequest) -> Result<Wanted, Failure> {
     let malformed = || Failure::Protocol("no canonical address".into());
     let url = PageUrl::parse(&request.url).map_err(|e| Failure::Protocol(e.to_string()))?;
-    if url.as_str() != request.url || request.variant != Variant::default() {
+    let form =
+        request.variant == Variant::default() || language::accepted(&request.variant).is_some();
+    if url.as_str() != request.url || !form {
         return Err(malformed());
     }
     fetched(inner, &url)?;
@@ -134,85 +136,31 @@ async fn respond(
         }
         None => {}
     }
+    let begin = request.from.unwrap_or(0);
+    if begin > inner.config.max_body {
+        return out.last(&Part::Declined(too_long())).await;
+    }
     let mut flight = match fly(inner, from, &wanted).await {
         Ok(flight) => flight,
         Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
-    let begin = request.from.unwrap_or(0);
     // Reading begins before the head is there, so that the fetch waits for this reader; but not for
     // one that is far ahead.
-    let along = (!flight.is_far_behind(begin)).then(|| flight.reader(begin));
+    let reader = (!flight.is_far_behind(begin)).then(|| flight.reader(begin));
     let preview = match flight.head().await {
         Ok(preview) => preview,
         Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
-    let beyond = begin > 0 && preview.len.is_some_and(|len| begin >= len);
+    let beyond = preview.len.is_some_and(|len| begin > len);
     if request.from.is_none() || beyond {
         return out.last(&Part::Preview(preview)).await;
     }
     out.part(&Part::Preview(preview.clone())).await?;
     let cut = Cut { inner, client: from, wanted: &wanted, preview: &preview };
-    let reader = match along {
-        Some(reader) => reader,
-        None => match cut.from(begin).await {
-            Some(body) => return send_cut(out, body, &mut flight).await,
-            None => flight.reader(begin),
-        },
-    };
-    read_along(inner, &cut, &mut flight, reader, out).await
-}
-
-/// Sends a body while it comes in, and its signature.
-async fn read_along(
-    inner: &Arc<Inner>,
-    cut: &Cut<'_>,
-    flight: &mut InFlight,
-    mut reader: Reader,
-    mut out: Sealed,
-) -> Result<(), Failure> {
-    let mut asked_alone = false;
-    loop {
-        let next = match tokio::time::timeout(LATE_WAIT, reader.next()).await {
-            Ok(next) => next,
-            // What it waits for has gone by: who began earlier takes its time.
-            Err(_) if !asked_alone && flight.has_passed(reader.at()) => {
-                asked_alone = true;
-                match cut.from(reader.at()).await {
-                    Some(body) => return send_cut(out, body, flight).await,
-                    None => continue,
-                }
-            }
-            Err(_) => continue,
-        };
-        match next {
-            Next::Data(bytes) => out.data(&bytes).await?,
-            Next::Kept(snapshot) => {
-                let at = reader.at();
-                drop(reader);
-                return send_rest(inner, out, *snapshot, at).await;
-            }
-            Next::Failed(failure) => return out.last(&Part::Declined(failure)).await,
-        }
-    }
-}
-
-/// The rest of a body as its site cuts it, and for who has what is before it, the signature that the
-/// fetch of the whole brings.
-async fn send_cut(
-    mut out: Sealed,
-    mut body: CutBody,
-    flight: &mut InFlight,
-) -> Result<(), Failure> {
-    while let Some(piece) = body.next().await {
-        match piece {
-            Ok(bytes) => out.data(&bytes).await?,
-            Err(failure) => return out.last(&Part::Declined(failure)).await,
-        }
-    }
-    drop(body);
-    match flight.kept().await {
-        Ok(snapshot) => out.last(&Part::Signed(Box::new(snapshot.to_signed()))).await,
-        Err(_) => out.end().await,
+    match along::send(&flight, &cut, reader, begin, &mut out).await? {
+        Sent::To(at, snapshot) => send_rest(inner, out, *snapshot, at).await,
+        Sent::Failed(failure) => out.last(&Part::Declined(failure)).await,
+        Sent::Unwanted => Ok(()),
     }
 }
 
@@ -329,7 +277,7 @@ async fn write(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// A sealed response being written.
-struct Sealed {
+pub(crate) struct Sealed {
     stream: Stream,
     cipher: ChunkCipher,
     whole: bool,
@@ -357,7 +305,13 @@ impl Sealed {
         write(&mut self.stream, &sealed).await
     }
 
-    async fn data(&mut self, bytes: &Bytes) -> Result<(), Failure> {
+    /// Ends when nobody reads this any more.
+    pub(crate) async fn unwanted(&self) {
+        // Why does not matter: an error means that the connection is gone.
+        let _ = self.stream.send.stopped().await;
+    }
+
+    pub(crate) async fn data(&mut self, bytes: &Bytes) -> Result<(), Failure> {
         let mut sealed = Vec::with_capacity(bytes.len() + 64 * bytes.len().div_ceil(CHUNK));
         for piece in bytes.chunks(CHUNK) {
             sealed.extend(frame(&self.cipher.seal(&Part::Data(piece), false)));

@@ -5,9 +5,10 @@
 //! It is passed on before there is a root, and only if it is of the very version that is being fetched.
 //! It is not kept here.
 
+use std::time::Instant;
+
 use busel_node::Body;
 use busel_node::places::Place;
-use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
 use busel_proto::sealed::Preview;
 use busel_proto::shape::{content_range, strong_etag};
@@ -15,11 +16,10 @@ use busel_proto::sites::why_not_shareable;
 use busel_proto::snapshot::{Wanted, header_map};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body::Frame;
 use http_body_util::BodyExt;
 
 use crate::Inner;
-use crate::inflight::{BODY_LIMIT, send};
+use crate::inflight::{BODY_LIMIT, Patience, send};
 
 /// What is to be cut, and for whom.
 pub(crate) struct Cut<'a> {
@@ -33,6 +33,11 @@ pub(crate) struct Cut<'a> {
 /// The rest of a body, from some byte on.
 pub(crate) struct CutBody {
     body: Body,
+    /// Bytes that are still to come.
+    left: u64,
+    /// Who takes next to nothing does not hold a place and a connection for long.
+    began: Instant,
+    taken: u64,
     _place: Place,
 }
 
@@ -41,14 +46,16 @@ impl Cut<'_> {
     pub(crate) async fn from(&self, first: u64) -> Option<CutBody> {
         let whole = header_map(&self.preview.headers);
         let etag = strong_etag(&whole).filter(|_| self.preview.status == 200)?;
-        let _place = self.inner.limits.fetch(self.client).ok()?;
+        let left = self.preview.len?.checked_sub(first).filter(|left| *left > 0)?;
+        let _place = self.inner.limits.cut(self.client).ok()?;
         let mut asked = HeaderMap::new();
         let range = HeaderValue::try_from(format!("bytes={first}-")).ok()?;
         asked.insert(header::RANGE, range);
         asked.insert(header::IF_RANGE, etag.clone());
         let response = send(self.inner, self.wanted, asked).await.ok()?;
-        self.fits(&whole, etag, first, &response)
-            .then(|| CutBody { body: response.into_body(), _place })
+        let fits = self.fits(&whole, etag, first, &response);
+        let (body, began) = (response.into_body(), Instant::now());
+        fits.then_some(CutBody { body, left, began, taken: 0, _place })
     }
 
     fn fits(
@@ -73,19 +80,19 @@ impl Cut<'_> {
 }
 
 impl CutBody {
-    /// The next bytes; none after the last.
-    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+    /// The next bytes; none after the last, or if the rest does not come or is not taken.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        if self.left == 0 || self.began.elapsed() > Patience::of(self.taken) {
+            return None;
+        }
         loop {
-            let frame = match tokio::time::timeout(BODY_LIMIT, self.body.frame()).await {
-                Err(_) => return Some(Err(Failure::Stalled)),
-                Ok(frame) => frame?,
-            };
-            match frame.map(Frame::into_data) {
-                Ok(Ok(bytes)) => return Some(Ok(bytes)),
-                // Trailers are nothing to pass on.
-                Ok(Err(_)) => {}
-                Err(failure) => return Some(Err(failure)),
-            }
+            let frame = tokio::time::timeout(BODY_LIMIT, self.body.frame()).await.ok()??.ok()?;
+            // Trailers are nothing to pass on.
+            let Ok(mut bytes) = frame.into_data() else { continue };
+            bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+            self.left -= bytes.len() as u64;
+            self.taken += bytes.len() as u64;
+            return Some(bytes);
         }
     }
 }

@@ -15,6 +15,8 @@ use busel_node::{Body, Node, RequestBody};
 use busel_proto::failure::Failure;
 use busel_proto::freshness;
 use busel_proto::id::SnapshotKey;
+use busel_proto::language;
+use busel_proto::page::Variant;
 use busel_proto::sealed::Preview;
 use busel_proto::signed::Signed;
 use busel_proto::sites::why_not_shareable;
@@ -243,9 +245,10 @@ impl Window {
         }
     }
 
-    /// Whether another piece may come: no reader, or one that has read most of the window.
+    /// Whether another piece may come: no reader, or one that has read most of the window. Those for whom
+    /// it has gone by wait for the store.
     fn has_room(&self) -> bool {
-        let quickest = self.readers.values().max();
+        let quickest = self.readers.values().filter(|at| **at >= self.base).max();
         quickest.is_none_or(|at| self.end.saturating_sub(*at) < WINDOW / 2)
     }
 }
@@ -267,7 +270,7 @@ impl Drop for Listed {
 /// need not be read from the disk; but one that takes next to nothing must not hold the fetch, its
 /// place and everyone else who waits for the signature.
 #[derive(Default)]
-struct Patience {
+pub(crate) struct Patience {
     waited: Duration,
 }
 
@@ -279,8 +282,12 @@ impl Patience {
 
     /// What is left of it, once so many bytes were taken.
     fn left(&self, taken: u64) -> Duration {
-        let earned = Duration::from_secs(taken / Self::BYTES_PER_SECOND);
-        (Self::FIRST + earned).saturating_sub(self.waited)
+        Self::of(taken).saturating_sub(self.waited)
+    }
+
+    /// All of it.
+    pub(crate) fn of(taken: u64) -> Duration {
+        Self::FIRST + Duration::from_secs(taken / Self::BYTES_PER_SECOND)
     }
 }
 
@@ -403,7 +410,7 @@ pub(crate) async fn send(
     wanted: &Wanted,
     fields: HeaderMap,
 ) -> Result<Response<Body>, Failure> {
-    let mut headers = canonical_headers();
+    let mut headers = canonical_headers(&wanted.variant);
     headers.extend(fields);
     let sent = inner.node.origin().send(Method::GET, &wanted.url, headers, RequestBody::empty());
     match tokio::time::timeout(HEAD_LIMIT, sent).await {
@@ -544,7 +551,7 @@ fn store_failed(error: busel_store::WriteError) -> Failure {
     Failure::Protocol(format!("the store: {error}"))
 }
 
-fn too_long() -> Failure {
+pub(crate) fn too_long() -> Failure {
     Failure::NotAllowed("the page is longer than this injector fetches".into())
 }
 
@@ -552,9 +559,10 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The canonical public request: nothing in it is the reader's.
-fn canonical_headers() -> HeaderMap {
+/// The canonical public request: nothing in it is the reader's but one language of a few.
+fn canonical_headers(variant: &Variant) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    headers.extend(language::accepted(variant).map(|value| (header::ACCEPT_LANGUAGE, value)));
     headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("br, gzip"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -587,6 +595,9 @@ mod tests {
         assert!(!window.has_room(), "the only reader is behind");
         window.readers.insert(2, 700 * 1024);
         assert!(window.has_room(), "another one is not");
+        window.readers.remove(&2);
+        window.push(Bytes::from(vec![0; 700 * 1024]));
+        assert!(window.base > 0 && window.has_room(), "for the one left it has gone by");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! * `editions`: what feeds name, fetched ahead.
 //! * [`renewal`]: the certificate is renewed while it runs.
 
+mod along;
 pub mod answer;
 mod cut;
 mod editions;

@@ -17,6 +17,7 @@ pub struct Limits {
     start: Instant,
     rates: Mutex<Rates>,
     fetches: Places,
+    cuts: Places,
     total: AtomicU64,
 }
 
@@ -27,6 +28,7 @@ impl Limits {
             start: Instant::now(),
             rates: Mutex::new(Rates::new(config.requests_per_second, rand::random())),
             fetches: Places::new(config.fetches, config.fetches_per_client),
+            cuts: Places::new(config.fetches / 4, config.fetches_per_client / 4),
             total: AtomicU64::new(0),
         }
     }
@@ -42,6 +44,11 @@ impl Limits {
         let place = self.fetches.take(client)?;
         self.total.fetch_add(1, Ordering::Relaxed);
         Ok(place)
+    }
+
+    /// A place for one more part of a body that is fetched already: so many less, that whole ones find theirs.
+    pub fn cut(&self, client: PeerId) -> Result<Place, Full> {
+        self.cuts.take(client)
     }
 
     /// Fetches so far.

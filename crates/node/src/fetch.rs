@@ -12,6 +12,7 @@ use std::time::Duration;
 use busel_proto::edition;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::freshness;
+use busel_proto::language;
 use busel_proto::memory::Step;
 use busel_proto::shape::{self, Begin, Span};
 use busel_proto::sites::{Class, SiteList, Why};
@@ -32,7 +33,8 @@ use crate::node::Node;
 use crate::request::{Body, Request, RequestBody, Response, Timeline, Unanswered, full};
 use crate::route::{Item, Started, Want, local};
 
-/// A page is shown as everybody gets it if the one for this reader is not there by then.
+/// What is asked for beside a page is not waited for any longer: the one for this reader, or in their language, and how
+/// long it is.
 const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Answers a request.
@@ -138,7 +140,8 @@ fn for_everybody(mut response: Response) -> Response {
     response
 }
 
-/// A request that may be shared.
+/// A request that may be shared. Of a page that its site has in several languages, the copy in the reader's;
+/// if that can't be had, or not soon, the one for everybody.
 async fn public(
     node: &Node,
     mut request: Request,
@@ -149,7 +152,41 @@ async fn public(
     if sites.find(&request.url.host()).is_some_and(|site| site.https) {
         request.url = request.url.upgraded();
     }
-    let wanted = Wanted::page(request.url.clone());
+    let page = Wanted::page(request.url.clone());
+    let Some(variant) = language::wanted(&request.headers) else {
+        return in_form(node, request, page, sites, plan, copies).await;
+    };
+    let known = local::find(node, &page).await.is_some_and(|page| language::varies(&page.headers));
+    let own = Wanted { variant, ..page.clone() };
+    let (method, url, headers) = (&request.method, &request.url, &request.headers);
+    let (method, url, headers) = (method.clone(), url.clone(), headers.clone());
+    let in_own = async || {
+        let body = RequestBody::empty();
+        let (method, url, headers) = (method.clone(), url.clone(), headers.clone());
+        let request = Request { method, url, headers, body };
+        let asking = in_form(node, request, own.clone(), sites, plan, copies);
+        timeout(KNOWN_WITHIN, asking).await.ok()?.ok()
+    };
+    if known && let Some(response) = in_own().await {
+        return Ok(response);
+    }
+    let response = in_form(node, request, page, sites, plan, copies).await?;
+    let is_copy = matches!(response.route, Route::Local | Route::Swarm | Route::Injector);
+    if known || !is_copy || !language::varies(&response.headers) {
+        return Ok(response);
+    }
+    Ok(in_own().await.unwrap_or(response))
+}
+
+/// A request that may be shared, for one form of a page.
+async fn in_form(
+    node: &Node,
+    request: Request,
+    wanted: Wanted,
+    sites: &Arc<SiteList>,
+    plan: &[Step],
+    copies: Copies,
+) -> Result<Response, Unanswered> {
     let copy = local::find(node, &wanted).await;
     if let Some(page) = &copy {
         let standing = freshness::judge(&page.snapshot, &request.headers, clock::now());
@@ -163,31 +200,37 @@ async fn public(
     let from = match shape::begin(&request.method, &request.headers) {
         Begin::At(first) => first,
         Begin::BeforeEnd(count) => {
-            let len = whole_len(node, &request, sites, plan).await?;
+            let len = match &copy {
+                Some(page) => Some(page.snapshot.head().len),
+                None => whole_len(node, &request, &wanted, sites, plan).await,
+            };
             len.map_or(0, |len| len.saturating_sub(count))
         }
     };
-    let want = Want { from, ..want(&request) };
+    let want = Want { page: wanted, from, ..want(&request) };
     let tries = Tries { sites: Some(sites.clone()), request: Arc::new(request), want };
     Drive::start(node, tries, plan, true, copy).await
 }
 
-/// How long a page is of which the end is wanted: no way over other nodes can begin there otherwise.
+/// How long a page is of which the end is wanted: no way over other nodes can begin there otherwise. Where
+/// that can't be found out soon, it begins at the first byte.
 async fn whole_len(
     node: &Node,
     request: &Request,
+    page: &Wanted,
     sites: &Arc<SiteList>,
     plan: &[Step],
-) -> Result<Option<u64>, Unanswered> {
+) -> Option<u64> {
     let (url, mut headers) = (request.url.clone(), request.headers.clone());
     headers.remove(header::RANGE);
     headers.remove(header::IF_RANGE);
     let bare = Request { method: Method::HEAD, url, headers, body: RequestBody::empty() };
-    let want = want(&bare);
+    let want = Want { page: page.clone(), ..want(&bare) };
     let tries = Tries { sites: Some(sites.clone()), request: Arc::new(bare), want };
-    let response = Drive::start(node, tries, plan, true, None).await?;
-    let len = response.headers.get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok());
-    Ok(len.and_then(|len| len.parse().ok()))
+    let asking = Drive::start(node, tries, plan, true, None);
+    let response = timeout(KNOWN_WITHIN, asking).await.ok()?.ok()?;
+    let len = response.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    len.filter(|_| response.status == StatusCode::OK)
 }
 
 fn want(request: &Request) -> Want {

@@ -43,6 +43,7 @@ pub mod guards;
 pub mod id;
 pub mod invite;
 pub mod lan;
+pub mod language;
 pub mod lookup;
 pub mod meeting;
 pub mod memory;

@@ -117,14 +117,16 @@ pub struct ContentRange {
     pub whole: Option<u64>,
 }
 
-/// What `Content-Range` says, if it makes sense.
+/// What `Content-Range` says, if it makes sense and the answer has as many bytes.
 pub fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     let (unit, rest) = only(headers, &header::CONTENT_RANGE)?.to_str().ok()?.split_once(' ')?;
     let (range, whole) = rest.trim().split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let bytes = digits(first)?..digits(last)?.checked_add(1)?;
     let whole = if whole == "*" { None } else { Some(digits(whole)?) };
-    let fits = bytes.start < bytes.end && whole.is_none_or(|whole| bytes.end <= whole);
+    let fits = bytes.start < bytes.end
+        && whole.is_none_or(|whole| bytes.end <= whole)
+        && content_length(headers) == Some(bytes.end - bytes.start);
     (unit.eq_ignore_ascii_case("bytes") && fits).then_some(ContentRange { bytes, whole })
 }
 

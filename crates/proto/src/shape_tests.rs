@@ -306,7 +306,8 @@ fn where_a_transfer_begins_is_known_before_the_length() {
 
 #[test]
 fn what_a_part_is_of_is_read() {
-    let read = |text: &str| content_range(&map(&[("content-range", text)]));
+    let read =
+        |text: &str| content_range(&map(&[("content-range", text), ("content-length", "5")]));
     let part = |bytes, whole| Some(ContentRange { bytes, whole });
     assert_eq!(read("bytes 5-9/10"), part(5..10, Some(10)));
     assert_eq!(read("bytes 5-9/*"), part(5..10, None));
@@ -321,6 +322,8 @@ fn what_a_part_is_of_is_read() {
         assert_eq!(read(nonsense), None, "{nonsense}");
     }
     assert_eq!(read(&format!("bytes 5-{}/*", u64::MAX)), None, "no byte is beyond that");
+    let coded = map(&[("content-range", "bytes 5-9/10")]);
+    assert_eq!(content_range(&coded), None, "coded on the way, it may have any length");
 }
 
 #[test]

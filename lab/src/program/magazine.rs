@@ -79,6 +79,11 @@ impl Magazine {
         Ok(Self { tasks, reports })
     }
 
+    /// Forgets what has been told so far.
+    pub fn forget(&self) {
+        while self.reports.try_recv().is_ok() {}
+    }
+
     /// How it went for the next browser that is through.
     pub fn report(&self, within: Duration) -> anyhow::Result<Value> {
         self.reports.recv_timeout(within).context("the magazine's page has told nothing")

@@ -77,6 +77,7 @@ fn reads_a_magazine(new: impl Fn(&Stage) -> anyhow::Result<Box<dyn Browser>>) {
             let mut went = Ok(());
             // A browser gives up where its network just changed, and is asked again.
             for _ in 0..TRIES {
+                magazine.forget();
                 let _open = browser.open(url)?;
                 let report = magazine.report(PATIENCE).with_context(|| name.to_owned());
                 went = report.and_then(|report| went_well(name, &report));
@@ -90,20 +91,31 @@ fn reads_a_magazine(new: impl Fn(&Stage) -> anyhow::Result<Box<dyn Browser>>) {
         tries("without a censor", &*new(&stage)?, &url)?;
         stage.at(Point::Border).only(SniReset::new(Names::new([LISTED])));
         let mut reader = Reader::start(&stage, "home-a", Way::Any, Exposure::Quiet)?;
-        let behind = new(&stage)?.behind();
-        tries("end to end", &*behind, &url)?;
-        behind.believe(&reader.busel)?;
-        tries("by its own authority", &*behind, &url)?;
-        tries("under a name of this device", &*new(&stage)?, &format!("{DOOR}/{url}"))?;
+        tries("end to end", &*new(&stage)?.behind(), &url)?;
+        ensure!(pages(&reader)? == 0, "end to end the node saw pages");
+        let believing = new(&stage)?.behind();
+        believing.believe(&reader.busel)?;
+        tries("by its own authority", &*believing, &url)?;
+        let seen = pages(&reader)?;
+        ensure!(seen > 0, "by its own authority the node saw no page");
+
         // Cut off without a word, the node leaves nothing behind that is in anybody's way.
-        let after = new(&stage)?;
+        let (after, later) = (new(&stage)?, new(&stage)?.behind());
         after.believe(&reader.busel)?;
+        later.believe(&reader.busel)?;
         reader.busel.kill();
         stage.at(Point::Border).clear();
         tries("once the node is gone", &*after, &url)?;
+        stage.at(Point::Border).only(SniReset::new(Names::new([LISTED])));
         reader.again(&stage, Exposure::Quiet, &[])?;
-        tries("once it is back", &*behind, &url)
+        tries("once it is back", &*later, &url)?;
+        tries("under a name of this device", &*new(&stage)?, &format!("{DOOR}/{url}"))
     });
+}
+
+/// How many pages a node has kept.
+fn pages(reader: &Reader) -> anyhow::Result<u64> {
+    reader.busel.status()?["store"]["snapshots"].as_u64().context("no count of pages")
 }
 
 #[test]

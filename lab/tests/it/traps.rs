@@ -62,9 +62,11 @@ fn falls_into_none(
         let unseen: Vec<_> = unseen.iter().map(|trap| format!("{trap}.{TRAP}")).collect();
         ensure!(missed == unseen, "{missed:?}");
         stage.at(Point::Border).only(SniReset::new(Names::new([LISTED])));
-        let _reader = Reader::start(&stage, "home-a", Way::Swarm, Exposure::Quiet)?;
+        let reader = Reader::start(&stage, "home-a", Way::Swarm, Exposure::Quiet)?;
         stage.network.injector.kill();
         show(&stage, &format!("{DOOR}/")).into_iter().collect::<anyhow::Result<()>>()?;
+        let kept = &reader.busel.status()?["store"]["snapshots"];
+        ensure!(kept.as_u64() >= Some(PAGES.len() as u64), "the pages did not come: {kept}");
         let since: Vec<_> = asked(&stage).into_iter().skip(before.len()).collect();
         let out: Vec<_> = since.iter().filter(|name| name.ends_with(TRAP)).collect();
         ensure!(out.is_empty(), "{out:?}");

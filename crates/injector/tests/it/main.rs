@@ -14,6 +14,7 @@ mod giving;
 mod heed;
 mod hop;
 mod invites;
+mod languages;
 mod limits;
 mod main_flow;
 mod names;

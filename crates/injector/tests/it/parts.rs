@@ -7,6 +7,7 @@ use busel_node::config::Exposure;
 use busel_node::{Node, Request, Response, clock};
 use busel_proto::failure::{Failure, Route};
 use busel_proto::message::Ask;
+use busel_proto::time::UnixTime;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -14,7 +15,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::Notify;
 
-use crate::support::copy::noise;
+use crate::support::copy::{fields, noise};
 use crate::support::origin::{page_in_parts, page_tagged};
 use crate::support::servers::{Act, Server};
 use crate::support::world::{connected, has};
@@ -113,6 +114,45 @@ async fn who_comes_late_does_not_wait_for_who_takes_their_time() {
     assert!(all.frame().await.is_none(), "it ends well, with the signature");
     kept(&first, "/film").await;
     kept(&late, "/film").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_late_holds_nothing_up_once_the_first_one_has_left() {
+    let world = World::start().await;
+    let (whole, go_on) = slow_film(&world, MIDDLE);
+    let (first, late) = (world.reader(Exposure::Quiet).await, world.reader(Exposure::Quiet).await);
+    let mut watching = get(&first, "/film").await.expect("by injector").body;
+    let mut watched = 0;
+    while watched < MIDDLE {
+        watched += watching.frame().await.unwrap().unwrap().into_data().unwrap().len();
+    }
+    drop(watching);
+    let mut all = get(&late, "/film").await.expect("by injector").body;
+    let mut bytes = Vec::with_capacity(LEN);
+    while bytes.len() < LEN {
+        bytes.extend(all.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    assert!(bytes == whole, "byte for byte");
+    go_on.notify_one();
+    kept(&world.injector_node, "/film").await;
+    kept(&late, "/film").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_an_old_copy_is_shown_where_nothing_else_is_to_be_had() {
+    let world = World::start().await;
+    let hour_ago = UnixTime(clock::now().0 - 3600);
+    let old = world.copy_with("/film", noise(LEN), |head| {
+        head.fetched_at = hour_ago;
+        head.headers = fields("max-age=60");
+    });
+    let reader = world.lonely_reader().await;
+    old.put_into(&reader, hour_ago).await;
+    let response = part(&reader, &[("range", "bytes=-1000")]).await;
+    assert!(response.stale && response.route == Route::Local);
+    let (status, range, bytes) = said(response).await;
+    assert_eq!((status, range), (StatusCode::PARTIAL_CONTENT, of_film(LEN - 1000, LEN)));
+    assert!(bytes == old.body.slice(LEN - 1000..), "byte for byte");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
