@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use busel_node::config::Exposure;
-use busel_node::{Node, Request, Response, clock};
+use busel_node::{Body, Node, Request, Response, clock};
 use busel_proto::failure::{Failure, Route};
 use busel_proto::message::Ask;
 use busel_proto::time::UnixTime;
@@ -37,6 +37,15 @@ async fn part(node: &Node, fields: &[(&'static str, &str)]) -> Response {
 async fn said(response: Response) -> (StatusCode, String, Bytes) {
     let range = response.headers.get("content-range").map(|range| range.to_str().unwrap());
     (response.status, range.unwrap_or_default().to_owned(), body(response).await)
+}
+
+/// The next bytes of a body, at least so many; whether it ends well after them is left open.
+async fn taken(body: &mut Body, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        bytes.extend(body.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    bytes
 }
 
 fn of_film(from: usize, to: usize) -> String {
@@ -98,16 +107,9 @@ async fn who_comes_late_does_not_wait_for_who_takes_their_time() {
     let (whole, go_on) = slow_film(&world, MIDDLE);
     let (first, late) = (world.reader(Exposure::Quiet).await, world.reader(Exposure::Quiet).await);
     let mut watching = get(&first, "/film").await.expect("by injector").body;
-    let mut watched = 0;
-    while watched < MIDDLE {
-        watched += watching.frame().await.unwrap().unwrap().into_data().unwrap().len();
-    }
+    taken(&mut watching, MIDDLE).await;
     let mut all = get(&late, "/film").await.expect("by injector").body;
-    let mut bytes = Vec::with_capacity(LEN);
-    while bytes.len() < LEN {
-        bytes.extend(all.frame().await.unwrap().unwrap().into_data().unwrap());
-    }
-    assert!(bytes == whole, "byte for byte");
+    assert!(taken(&mut all, LEN).await == whole, "byte for byte");
     assert!(!has(&world.injector_node, "/film"), "the first one's is still on its way");
     go_on.notify_one();
     while watching.frame().await.is_some() {}
@@ -122,17 +124,10 @@ async fn who_comes_late_holds_nothing_up_once_the_first_one_has_left() {
     let (whole, go_on) = slow_film(&world, MIDDLE);
     let (first, late) = (world.reader(Exposure::Quiet).await, world.reader(Exposure::Quiet).await);
     let mut watching = get(&first, "/film").await.expect("by injector").body;
-    let mut watched = 0;
-    while watched < MIDDLE {
-        watched += watching.frame().await.unwrap().unwrap().into_data().unwrap().len();
-    }
+    taken(&mut watching, MIDDLE).await;
     drop(watching);
     let mut all = get(&late, "/film").await.expect("by injector").body;
-    let mut bytes = Vec::with_capacity(LEN);
-    while bytes.len() < LEN {
-        bytes.extend(all.frame().await.unwrap().unwrap().into_data().unwrap());
-    }
-    assert!(bytes == whole, "byte for byte");
+    assert!(taken(&mut all, LEN).await == whole, "byte for byte");
     go_on.notify_one();
     kept(&world.injector_node, "/film").await;
     kept(&late, "/film").await;
