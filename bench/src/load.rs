@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// One answer is waited for this long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -43,8 +46,10 @@ impl Load {
 pub(crate) struct Server {
     /// Where it listens.
     pub(crate) addr: SocketAddr,
-    /// `http://host` of what is asked for.
+    /// `http://host` of what is asked for, or `https://host`.
     pub(crate) site: String,
+    /// What the client believes, if it is asked by HTTPS: a certificate in PEM.
+    pub(crate) root: Option<String>,
     /// Whether it is a proxy.
     pub(crate) proxy: bool,
     /// Whether it ends a connection after each answer without saying so, which wrk counts as a
@@ -57,11 +62,12 @@ pub(crate) struct Server {
 impl Server {
     /// What the request line says.
     fn target(&self, path: &str) -> String {
-        if self.proxy { format!("{}{path}", self.site) } else { path.to_owned() }
+        let whole = self.proxy && self.root.is_none();
+        if whole { format!("{}{path}", self.site) } else { path.to_owned() }
     }
 
     fn host(&self) -> &str {
-        self.site.trim_start_matches("http://")
+        self.site.split_once("://").map_or("", |(_, host)| host)
     }
 
     /// Asks for `path` for `secs` by wrk.
@@ -130,7 +136,7 @@ impl Server {
     async fn get(&self, client: &mut Option<Client>, path: &str, len: u64) -> Result<()> {
         let mut open = match client.take() {
             Some(open) => open,
-            None => Client::connect(self.addr).await?,
+            None => Client::connect(self).await?,
         };
         let request =
             format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", self.target(path), self.host());
@@ -159,15 +165,27 @@ end
 
 /// One connection.
 struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 impl Client {
-    async fn connect(addr: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(addr).await?;
+    async fn connect(server: &Server) -> Result<Self> {
+        let mut stream = TcpStream::connect(server.addr).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; BUFFER] })
+        let Some(root) = &server.root else {
+            return Ok(Self { stream: Box::new(stream), buffer: vec![0; BUFFER] });
+        };
+        if server.proxy {
+            tunnel(&mut stream, server.host()).await?;
+        }
+        let name = ServerName::try_from(server.host().to_owned())?;
+        let stream = believing(root)?.connect(name, stream).await?;
+        Ok(Self { stream: Box::new(stream), buffer: vec![0; BUFFER] })
     }
 
     /// Sends a request, reads the whole answer, returns its head.
@@ -197,6 +215,31 @@ impl Client {
         }
         Ok(head)
     }
+}
+
+/// Asks a proxy for the way to a host's port 443.
+async fn tunnel(stream: &mut TcpStream, host: &str) -> Result<()> {
+    let request = format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        ensure!(answer.len() < BUFFER, "the proxy's answer is too long");
+        answer.push(stream.read_u8().await?);
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    ensure!(answer.starts_with("HTTP/1.1 200"), "the proxy said {answer}");
+    Ok(())
+}
+
+fn believing(root: &str) -> Result<TlsConnector> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root.as_bytes())?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config).into())
 }
 
 fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {

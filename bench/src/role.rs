@@ -63,8 +63,10 @@ pub(crate) struct RawAddr {
 /// What to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Ask {
-    /// Node: sign and store pages of this length under these paths.
-    Seed { paths: Vec<String>, len: u64 },
+    /// Node: sign and store pages of this length under these paths, by HTTP or HTTPS.
+    Seed { paths: Vec<String>, len: u64, tls: bool },
+    /// Node: speak for the listed site at its door.
+    Vouch,
     /// Node: fetch these paths as a program that links the library does.
     Fetch { paths: Vec<String>, conns: usize, route: String, kept: bool },
     /// RawClient: so many requests of so many bytes.
@@ -78,6 +80,8 @@ pub(crate) enum Ask {
 pub(crate) enum Reply {
     Ready(Ready),
     Done,
+    /// The certificate to believe, in PEM.
+    Vouches(String),
     /// Milliseconds of each exchange, and seconds of all together.
     Timed {
         ms: Vec<f64>,
@@ -142,7 +146,8 @@ async fn start(role: Role) -> Result<(Ready, Doer)> {
 impl Doer {
     async fn act(&self, ask: Ask) -> Result<Reply> {
         match (self, ask) {
-            (Self::Node(node), Ask::Seed { paths, len }) => node.seed(paths, len).await,
+            (Self::Node(node), Ask::Seed { paths, len, tls }) => node.seed(paths, len, tls).await,
+            (Self::Node(node), Ask::Vouch) => node.vouch().await,
             (Self::Node(node), Ask::Fetch { paths, conns, route, kept }) => {
                 node.fetch(paths, conns, &route, kept).await
             }

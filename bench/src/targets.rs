@@ -22,6 +22,7 @@ pub(crate) fn all(rows: &[Row]) -> Vec<Target> {
     for work in same {
         all.push(rows.per_cpu(work, "Local", "memory hit", 1.0));
     }
+    all.extend([KIB, 100 * KIB].map(|len| rows.by_authority(Work::SameTls { len })));
     for route in ["Direct, private", "Direct, public"] {
         for work in same {
             all.push(rows.per_cpu(work, route, "forward, no cache", 2.0));
@@ -67,6 +68,17 @@ impl Rows<'_> {
             figures: figures(pair, |(ours, theirs)| {
                 format!("{ours:.0} against {theirs:.0}, {:.2}×", ours / theirs)
             }),
+        }
+    }
+
+    /// How long who waits longest waits for a copy by HTTPS.
+    fn by_authority(&self, work: Work) -> Target {
+        const MOST_MS: f64 = 10.0;
+        let p99 = self.get(work, "Local, by its own authority", |row| row.p99_ms);
+        Target {
+            what: format!("Local, by its own authority: p99 under 10 ms; {}", work.name()),
+            reached: p99.map(|ms| ms < MOST_MS),
+            figures: figures(p99, |ms| format!("{ms:.1} ms")),
         }
     }
 

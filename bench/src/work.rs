@@ -18,6 +18,8 @@ pub(crate) enum Work {
     Same { len: u64, conns: usize },
     /// Many URLs, each once, by a plain HTTP client of this program.
     New { len: u64, conns: usize },
+    /// One URL again and again by HTTPS, over 32 connections of that client.
+    SameTls { len: u64 },
     /// One long object, by the same client.
     Long,
     /// Many requests of a program that links the library: no HTTP between.
@@ -39,6 +41,7 @@ impl Work {
     pub(crate) fn all() -> Vec<Self> {
         let sizes = [(KIB, 1), (KIB, 32), (100 * KIB, 1), (100 * KIB, 32)];
         let mut works: Vec<_> = sizes.map(|(len, conns)| Self::Same { len, conns }).into();
+        works.extend([KIB, 100 * KIB].map(|len| Self::SameTls { len }));
         works.extend(sizes.map(|(len, conns)| Self::New { len, conns }));
         works.extend([Self::Inside { conns: 1 }, Self::Inside { conns: 32 }]);
         works.extend([Self::Long, Self::LongInside, Self::LongKept, Self::Relayed]);
@@ -51,6 +54,9 @@ impl Work {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Same { len, conns } => format!("{} KiB, {}, one URL", len / KIB, plural(conns)),
+            Self::SameTls { len } => {
+                format!("{} KiB, {}, one URL by HTTPS", len / KIB, plural(self.conns()))
+            }
             Self::New { len, conns } => format!("{} KiB, {}, new URLs", len / KIB, plural(conns)),
             Self::Inside { conns } => format!("1 KiB, {conns} at once, in-process"),
             Self::Long => "100 MiB over HTTP".into(),
@@ -65,7 +71,7 @@ impl Work {
     /// The length of one object.
     pub(crate) fn len(self) -> u64 {
         match self {
-            Self::Same { len, .. } | Self::New { len, .. } => len,
+            Self::Same { len, .. } | Self::SameTls { len } | Self::New { len, .. } => len,
             Self::Inside { .. } => KIB,
             Self::Long | Self::LongInside | Self::LongKept | Self::Relayed => LONG,
             Self::Memory { mib } => mib * MIB,
@@ -77,6 +83,7 @@ impl Work {
     pub(crate) fn conns(self) -> usize {
         match self {
             Self::Same { conns, .. } | Self::New { conns, .. } | Self::Inside { conns } => conns,
+            Self::SameTls { .. } => 32,
             _ => 1,
         }
     }
@@ -87,6 +94,7 @@ impl Work {
         let count = match self {
             Self::New { conns, .. } | Self::Inside { conns } if conns == 1 => most / 4,
             Self::New { .. } | Self::Inside { .. } => most,
+            Self::SameTls { .. } => 5 * most,
             _ => return 1,
         };
         if quick { count / 4 } else { count }

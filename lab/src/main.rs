@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use busel_lab::healing::{self, Healed, Plan, plans};
-use busel_lab::loads::{self, Loads};
+use busel_lab::loads::{self, Measured};
 use busel_lab::matrix::{Case, Extent, Row, json, markdown, run, techniques};
 use busel_lab::{pictures, sandbox};
 
@@ -21,7 +21,7 @@ const USAGE: &str = "\
 busel-lab [--full] [--healing] [--loads] [--pictures] [--case NAME] [--pcap DIR]
   --full       open readers too, beside quiet ones
   --healing    put each technique in force while somebody reads, and lift it; docs/lab-healing.md
-  --loads      how long a browser takes for a page, by each way; docs/lab-loads.md
+  --loads      how long a page and a look into a film take, by each way; docs/lab-loads.md
   --pictures   a page that its line resets, as a browser shows it in each way; docs/images
   --case NAME  only this technique; docs/lab-matrix.md or docs/lab-healing.md stays as it is
   --pcap DIR   keep what passed each point, in a directory for each technique";
@@ -192,7 +192,7 @@ fn load() -> anyhow::Result<()> {
     let out =
         command.args([WITHIN, LOADS]).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     ensure!(out.status.success(), "it could not be measured ({})", out.status);
-    let all: Vec<Loads> = serde_json::from_slice(&out.stdout)?;
+    let all: Measured = serde_json::from_slice(&out.stdout)?;
     write(Path::new("docs/lab-loads.md"), &loads::markdown(&all))
 }
 

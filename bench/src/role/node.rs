@@ -51,19 +51,24 @@ pub(crate) async fn start(config: Config, invite: &str, injector: bool) -> Resul
 
 impl Reader {
     /// Signs and stores pages of zeros.
-    pub(crate) async fn seed(&self, paths: Vec<String>, len: u64) -> Result<Reply> {
+    pub(crate) async fn seed(&self, paths: Vec<String>, len: u64, tls: bool) -> Result<Reply> {
         let mut tasks = JoinSet::new();
         for path in paths {
             if tasks.len() >= AT_ONCE {
                 tasks.join_next().await.context("tasks run")???;
             }
             let node = self.0.clone();
-            tasks.spawn_blocking(move || seed_one(&node, &path, len));
+            tasks.spawn_blocking(move || seed_one(&node, &path, len, tls));
         }
         while let Some(done) = tasks.join_next().await {
             done??;
         }
         Ok(Reply::Done)
+    }
+
+    /// Speaks for the listed site to whoever believes it.
+    pub(crate) async fn vouch(&self) -> Result<Reply> {
+        Ok(Reply::Vouches(self.0.make_authority().await?.pem))
     }
 
     /// Fetches each path once, `conns` at a time.
@@ -99,12 +104,13 @@ impl Reader {
     }
 }
 
-fn url(path: &str) -> Result<PageUrl> {
-    Ok(PageUrl::parse(&format!("http://{PUBLIC}{path}"))?)
+fn url(path: &str, tls: bool) -> Result<PageUrl> {
+    let scheme = if tls { "https" } else { "http" };
+    Ok(PageUrl::parse(&format!("{scheme}://{PUBLIC}{path}"))?)
 }
 
 async fn fetch_one(node: &Node, path: &str, route: &str, kept: bool) -> Result<()> {
-    let url = url(path)?;
+    let url = url(path, false)?;
     let key = url.key(&Variant::default());
     let answer = node.fetch(Request::get(url)).await;
     let answer = answer.map_err(|why| anyhow::anyhow!("{why}: {:?}", why.tried))?;
@@ -122,8 +128,8 @@ async fn fetch_one(node: &Node, path: &str, route: &str, kept: bool) -> Result<(
     Ok(())
 }
 
-fn seed_one(node: &Node, path: &str, len: u64) -> Result<()> {
-    let url = url(path)?;
+fn seed_one(node: &Node, path: &str, len: u64, tls: bool) -> Result<()> {
+    let url = url(path, tls)?;
     let mut writer = node.store().writer()?;
     let zeros = vec![0; 256 * 1024];
     let mut left = len;
@@ -147,7 +153,7 @@ fn seed_one(node: &Node, path: &str, len: u64) -> Result<()> {
         root: body.root(),
         len: body.len(),
         fetched_at: clock::now(),
-        tls: false,
+        tls,
         injector: seen.subkey,
         epoch: seen.epoch,
     };

@@ -47,7 +47,7 @@ pub(crate) fn plain(config: &mut Config) {
 /// The door of `node`.
 pub(crate) fn door(node: &Proc, host: &str, route: &'static str) -> Result<Server> {
     let (addr, site) = (node.door()?, format!("http://{host}"));
-    Ok(Server { addr, site, proxy: true, closes: false, route: Some(route) })
+    Ok(Server { addr, site, root: None, proxy: true, closes: false, route: Some(route) })
 }
 
 fn config(world: &World, name: &str, change: impl FnOnce(&mut Config)) -> Result<Box<Config>> {

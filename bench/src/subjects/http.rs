@@ -6,24 +6,29 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use busel_net::relay::Identity;
+use busel_proto::page::HostName;
 
 use super::{Entry, Sample, Subject, World, busel, entry, own_dir};
 use crate::child::{Owned, Proc, free_port};
 use crate::invites::{PRIVATE, PUBLIC};
 use crate::load::Server;
-use crate::role::Ask;
+use crate::role::{Ask, Reply};
 use crate::work::{KIB, LONG, Work};
 
 /// All of them.
 pub(crate) fn entries() -> Vec<Entry> {
     let same = |work: Work| matches!(work, Work::Same { .. } | Work::Long);
     let both = |work: Work| matches!(work, Work::Same { .. } | Work::New { .. } | Work::Long);
+    let tls = |work: Work| matches!(work, Work::SameTls { .. });
     vec![
         entry("nginx", "straight", both, |world| boxed(straight(world))),
+        entry("nginx", "straight, HTTPS", tls, |world| boxed(straight_tls(world))),
         entry("squid", "forward, no cache", both, |world| boxed(squid(world, false))),
         entry("squid", "memory hit", same, |world| boxed(squid(world, true))),
         entry("tinyproxy", "forward", same, |world| boxed(tinyproxy(world))),
         entry("busel", "Local", same, |world| boxed(local(world))),
+        entry("busel", "Local, by its own authority", tls, |world| boxed(local_tls(world))),
         entry("busel", "Direct, private", both, |world| boxed(direct(world, PRIVATE))),
         entry("busel", "Direct, public", both, |world| boxed(direct(world, PUBLIC))),
     ]
@@ -45,6 +50,10 @@ impl Subject for Http {
     fn sample(&mut self, world: &World, work: Work) -> Result<Sample> {
         match work {
             Work::Same { .. } => world.same(&self.server, work, &[self.pid]),
+            Work::SameTls { len } => {
+                let path = Work::path(len, "hot");
+                world.each(&self.server, vec![path; work.count(world.quick)], work, &[self.pid])
+            }
             Work::New { len, .. } => {
                 let paths = world.new_paths(len, work.count(world.quick));
                 world.each(&self.server, paths, work, &[self.pid])
@@ -95,6 +104,7 @@ fn straight(world: &World) -> Result<Http> {
     let server = Server {
         addr: world.origin,
         site: format!("http://{}", world.origin),
+        root: None,
         proxy: false,
         closes: false,
         route: None,
@@ -102,9 +112,30 @@ fn straight(world: &World) -> Result<Http> {
     Ok(Http { server, pid: world.nginx.pid(), _process: None })
 }
 
+/// The origin once more, by HTTPS.
+fn straight_tls(world: &World) -> Result<Http> {
+    let dir = own_dir(world, "origin-tls")?;
+    let (tls, root) = certified(&dir, PUBLIC)?;
+    let addr = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+    let process = origin(&dir, &world.dir.join("site"), addr, &tls)?;
+    let site = format!("https://{PUBLIC}");
+    let server = Server { addr, site, root: Some(root), proxy: false, closes: false, route: None };
+    Ok(Http { server, pid: process.pid(), _process: Some(Process::Other { _it: process }) })
+}
+
+/// A certificate for a host: what nginx is told of it, and itself.
+pub(crate) fn certified(dir: &Path, host: &str) -> Result<(String, String)> {
+    let identity = Identity::generate(&HostName::parse(host)?)?;
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    fs::write(&cert, &identity.cert)?;
+    fs::write(&key, identity.key)?;
+    let (cert, key) = (cert.display(), key.display());
+    Ok((format!(" ssl; ssl_certificate {cert}; ssl_certificate_key {key}"), identity.cert))
+}
+
 fn proxy(world: &World, addr: SocketAddr, process: Owned) -> Http {
     let site = format!("http://{}", world.origin);
-    let server = Server { addr, site, proxy: true, closes: false, route: None };
+    let server = Server { addr, site, root: None, proxy: true, closes: false, route: None };
     Http { server, pid: process.pid(), _process: Some(Process::Other { _it: process }) }
 }
 
@@ -155,9 +186,22 @@ fn tinyproxy(world: &World) -> Result<Http> {
 fn local(world: &World) -> Result<Http> {
     let mut node = busel::reader(world, "local", &[], |_| {})?;
     for len in [KIB, 100 * KIB, LONG] {
-        node.ask(&Ask::Seed { paths: vec![Work::path(len, "hot")], len })?;
+        node.ask(&Ask::Seed { paths: vec![Work::path(len, "hot")], len, tls: false })?;
     }
     door(node, PUBLIC, "local")
+}
+
+/// The same for a browser that believes the node's own authority.
+fn local_tls(world: &World) -> Result<Http> {
+    let mut node = busel::reader(world, "local-tls", &[], |_| {})?;
+    for len in [KIB, 100 * KIB] {
+        node.ask(&Ask::Seed { paths: vec![Work::path(len, "hot")], len, tls: true })?;
+    }
+    let Reply::Vouches(root) = node.ask(&Ask::Vouch)? else { bail!("it vouches for nothing") };
+    let mut http = door(node, PUBLIC, "local")?;
+    http.server.site = format!("https://{PUBLIC}");
+    http.server.root = Some(root);
+    Ok(http)
 }
 
 /// A reader that may ask the site itself.

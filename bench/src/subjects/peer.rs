@@ -50,8 +50,8 @@ impl Peer {
             }
         })?;
         for len in [KIB, 100 * KIB, LONG] {
-            helper.ask(&Ask::Seed { paths: warm_up(len), len })?;
-            helper.ask(&Ask::Seed { paths: seeded(len, most(len)), len })?;
+            helper.ask(&Ask::Seed { paths: warm_up(len), len, tls: false })?;
+            helper.ask(&Ask::Seed { paths: seeded(len, most(len)), len, tls: false })?;
         }
         Ok(Box::new(Self { helper, relay, readers: 0 }))
     }

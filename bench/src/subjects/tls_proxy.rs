@@ -1,15 +1,12 @@
 //! nginx between two ends that both speak TLS to it, as a relay stands. It alone is measured.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use busel_net::relay::Identity;
-use busel_proto::page::HostName;
 
-use super::http::{nginx, origin};
+use super::http::{certified, nginx, origin};
 use super::{Entry, Sample, Subject, World, entry as subject, own_dir};
 use crate::child::{Owned, free_port};
 use crate::load::Load;
@@ -29,12 +26,7 @@ struct Proxy {
 
 fn start(world: &World) -> Result<Box<dyn Subject>> {
     let dirs = [own_dir(world, "tls-front")?, own_dir(world, "tls-back")?];
-    let identity = Identity::generate(&HostName::parse("www.example.org")?)?;
-    let (cert, key) = (dirs[0].join("cert.pem"), dirs[0].join("key.pem"));
-    fs::write(&cert, identity.cert)?;
-    fs::write(&key, identity.key)?;
-    let (cert, key) = (cert.display(), key.display());
-    let tls = format!(" ssl; ssl_certificate {cert}; ssl_certificate_key {key}");
+    let (tls, _) = certified(&dirs[0], "www.example.org")?;
     let addr = || anyhow::Ok(SocketAddr::from(([127, 0, 0, 1], free_port()?)));
     let (front, back) = (addr()?, addr()?);
     let behind = origin(&dirs[1], &world.dir.join("site"), back, &tls)?;

@@ -33,8 +33,8 @@ use crate::clock;
 use crate::config::Exposure;
 use crate::node::Node;
 use crate::origin::StreamIo;
-use crate::route::Item;
-use crate::route::swarm::windows;
+use crate::route::voice::Way;
+use crate::route::{Item, many};
 use crate::save::Saver;
 use crate::say::say;
 
@@ -253,7 +253,7 @@ async fn take(
         node.revoked(revocation).await;
     }
     let offer = Offer { fetched_at: snapshot.head().fetched_at, len: snapshot.head().len, ..offer };
-    hold(node, assigned, own, snapshot, stream).await?;
+    hold(node, assigned, own, guard, snapshot, stream).await?;
     // It may have become somebody else meanwhile, who holds nothing yet.
     let mut state = assigned.state();
     if state.own == Some(own) {
@@ -266,6 +266,7 @@ async fn hold(
     node: &Node,
     assigned: &Arc<Assigned>,
     own: PeerId,
+    guard: PeerId,
     snapshot: Snapshot,
     stream: Stream,
 ) -> Result<(), Failure> {
@@ -273,13 +274,13 @@ async fn hold(
     let there = assigned.clone();
     let opened = node.spawn_blocking(move || there.open(own)).await;
     let store = opened.map_err(|error| not_kept(error.to_string()))?.map_err(not_kept)?;
-    let (root, len) = (snapshot.head().root, snapshot.head().len);
     let (kept, is_kept) = oneshot::channel();
     let saver = Saver::start(store, &node.tasks, node.stop.clone(), |_| {
         // Nobody may wait for it any more.
         let _ = kept.send(());
     });
-    let mut items = windows(Box::new(StreamIo(stream)), root, len, 0, len);
+    let voice = Box::new(StreamIo(stream));
+    let mut items = many::body(node, &snapshot, 0, voice, vec![Way::to(guard)]);
     while let Some(item) = timeout(LIMIT, items.next()).await.map_err(|_| Failure::Stalled)? {
         if let Item::Data(bytes) = item? {
             saver.data(bytes).await;

@@ -42,6 +42,7 @@ mod networks;
 pub mod node;
 pub mod origin;
 mod own_relay;
+mod partials;
 pub mod parts;
 mod pass;
 pub mod places;

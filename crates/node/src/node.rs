@@ -52,6 +52,7 @@ use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
 use crate::networks::OwnNetworks;
 use crate::origin::{self, Io, Origin, Own};
 use crate::own_relay::OwnRelay;
+use crate::partials::Partials;
 use crate::prove::Prover;
 use crate::punch;
 use crate::renew;
@@ -126,6 +127,8 @@ pub struct Inner {
     guarded: Option<Guarded>,
     pub(crate) hearsay: Option<Hearsay>,
     pub(crate) assigned: Option<Arc<Assigned>>,
+    /// What an open node is loading.
+    pub(crate) partials: Option<Partials>,
     /// What an open node offers quiet ones to hold.
     pub(crate) offers: Offers,
     /// What opens questions to this node.
@@ -239,6 +242,7 @@ impl Node {
                 guarded,
                 hearsay: (!open).then(Hearsay::default),
                 assigned,
+                partials: open.then(Partials::default),
                 offers: Offers::new(offers_seed),
                 question_key: Mutex::new(QuestionKey::new(&identity)),
                 config,
@@ -733,7 +737,10 @@ impl Node {
         let node = self.clone();
         let store = self.store.clone();
         Saver::start(store, &self.tasks, self.stop.clone(), move |snapshot| {
-            node.hot.forget(&snapshot.key())
+            node.hot.forget(&snapshot.key());
+            if let Some(partials) = &node.partials {
+                partials.forget(&snapshot.head().root);
+            }
         })
     }
 }

@@ -76,6 +76,17 @@ impl Reply {
         }
     }
 
+    /// Sends what is held back, without waiting for more.
+    pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Sealed(sealed) => {
+                let held = std::mem::take(&mut sealed.held);
+                sealed.send(&held).await
+            }
+        }
+    }
+
     /// Marks the end of it. A peer that closed the stream already has all it wants.
     pub(crate) async fn finish(self) -> Result<(), Failure> {
         let mut stream = match self {
@@ -105,10 +116,14 @@ impl Sealed {
         self.held.extend_from_slice(bytes);
         while self.held.len() > PIECE {
             let rest = self.held.split_off(PIECE);
-            let chunk = self.cipher.seal_bytes(&self.held, false);
-            self.held = rest;
-            within_limit(frame::write(&mut self.stream.send, chunk.into())).await?;
+            let piece = std::mem::replace(&mut self.held, rest);
+            self.send(&piece).await?;
         }
         Ok(())
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let chunk = self.cipher.seal_bytes(bytes, false);
+        within_limit(frame::write(&mut self.stream.send, chunk.into())).await
     }
 }

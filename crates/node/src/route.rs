@@ -6,6 +6,7 @@ mod beside;
 pub(crate) mod direct;
 pub(crate) mod injector;
 pub(crate) mod local;
+pub(crate) mod many;
 pub(crate) mod swarm;
 pub(crate) mod tunnel;
 pub(crate) mod voice;

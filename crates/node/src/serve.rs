@@ -16,7 +16,7 @@ use busel_proto::failure::Failure;
 use busel_proto::giving::Kind;
 use busel_proto::id::{Hash, PeerId, SnapshotKey};
 use busel_proto::invite::InjectorTicket;
-use busel_proto::message::{Answer, Ask, MAX_FRAME};
+use busel_proto::message::{Answer, Ask, MAX_FRAME, news};
 use busel_store::BlobReader;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
@@ -30,6 +30,7 @@ use crate::exchange;
 use crate::exit;
 use crate::giving::OwnGiving;
 use crate::node::Node;
+use crate::partials::Partial;
 use crate::pass;
 use crate::places::Places;
 use crate::punch;
@@ -43,6 +44,9 @@ const MAX_CONNECTIONS: usize = 1024;
 const MAX_PEER_CONNECTIONS: usize = 8;
 /// Windows of a body that are read before the one being sent has gone.
 const READ_AHEAD: usize = 2;
+/// Who asks which pieces have come is told for so long, and of several at once after such a pause.
+const NEWS_LIMIT: Duration = Duration::from_secs(600);
+const NEWS_PAUSE: Duration = Duration::from_millis(100);
 /// A peer has this long to say what it wants.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// A peer that does not take one piece within this time is dropped.
@@ -104,7 +108,9 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
         Err(e) => return decline(stream, Failure::Protocol(e.to_string())).await,
     };
     match ask {
-        Ask::Fetch { .. } | Ask::Blob { .. } => question(node, Reply::plain(stream), ask).await,
+        Ask::Fetch { .. } | Ask::Blob { .. } | Ask::Has { .. } => {
+            question(node, Reply::plain(stream), ask).await
+        }
         // In the LAN a node is somebody else: nothing there is to tell who it is elsewhere.
         Ask::Question { .. } | Ask::Forward { .. } | Ask::Seen | Ask::Punch { .. }
             if stream.is_near() =>
@@ -154,6 +160,7 @@ async fn question(node: &Node, reply: Reply, ask: Ask) -> Result<(), Failure> {
     match ask {
         Ask::Fetch { key, from, root } => fetch(node, reply, key, from, root).await,
         Ask::Blob { root, len, from, to } => blob(node, reply, root, len, from..to).await,
+        Ask::Has { root, len } => has(node, reply, root, len).await,
         _ => Err(Failure::Protocol("it is no question".into())),
     }
 }
@@ -175,7 +182,7 @@ async fn fetch(
     });
     let found = found.await.ok().flatten();
     let Some((stored, reader)) = found.filter(|(s, _)| root.is_none_or(|r| r == s.root)) else {
-        return say(reply, &Answer::Nothing).await;
+        return fetch_part(node, reply, key, from, root).await;
     };
     let revocation = match node.config.exposure {
         Exposure::Quiet => given.revocation,
@@ -187,8 +194,34 @@ async fn fetch(
     let answer = Answer::Found { snapshot: stored.signed, revocation };
     match from {
         None => say(reply, &answer).await,
-        Some(from) => send_windows(node, reply, &answer, reader, from..stored.len).await,
+        Some(from) => {
+            let range = from..blob::lead(from, stored.len);
+            send_windows(node, reply, &answer, Source::Whole(reader), range).await
+        }
     }
+}
+
+/// The same of a page that is still on its way here.
+async fn fetch_part(
+    node: &Node,
+    reply: Reply,
+    key: SnapshotKey,
+    from: Option<u64>,
+    root: Option<Hash>,
+) -> Result<(), Failure> {
+    let partial = node.partials.as_ref().and_then(|partials| partials.find_page(&key));
+    let partial = partial.filter(|part| root.is_none_or(|root| root == part.blob().root()));
+    let Some((partial, from)) = partial.zip(from) else {
+        return say(reply, &Answer::Nothing).await;
+    };
+    let range = from..blob::lead(from, partial.blob().len());
+    if range.is_empty() || !partial.blob().has(&range) {
+        return say(reply, &Answer::Nothing).await;
+    }
+    let snapshot = partial.snapshot.to_signed();
+    let revocation = node.joined.revocation(&partial.snapshot.cert().root);
+    let answer = Answer::Found { snapshot, revocation };
+    send_windows(node, reply, &answer, Source::Part(partial), range).await
 }
 
 /// Where a copy for others may be: a quiet node looks at nothing but what it was assigned.
@@ -206,19 +239,81 @@ async fn blob(
     len: u64,
     range: Range<u64>,
 ) -> Result<(), Failure> {
+    let source = match whole(node, &reply, root, len).await {
+        Some(reader) => Some(Source::Whole(reader)),
+        None => part(node, root, len).filter(|part| part.blob().has(&range)).map(Source::Part),
+    };
+    match source {
+        Some(source) => send_windows(node, reply, &Answer::Open, source, range).await,
+        None => say(reply, &Answer::Nothing).await,
+    }
+}
+
+/// A blob that may be given to others.
+async fn whole(node: &Node, reply: &Reply, root: Hash, len: u64) -> Option<BlobReader> {
     let store = match &node.assigned {
         Some(assigned) => assigned.store(reply.own()),
         None => Some(node.store.clone()),
-    };
-    let Some(store) = store else { return say(reply, &Answer::Nothing).await };
+    }?;
     let reader = node.spawn_blocking(move || {
         let shared = store.has_shared_blob(&root).unwrap_or(false);
         shared.then(|| store.reader(&root).ok().flatten()).flatten()
     });
-    let reader = reader.await;
-    match reader.ok().flatten().filter(|reader| reader.len() == len) {
-        Some(reader) => send_windows(node, reply, &Answer::Open, reader, range).await,
-        None => say(reply, &Answer::Nothing).await,
+    reader.await.ok()?.filter(|reader| reader.len() == len)
+}
+
+/// One that is still on its way here.
+fn part(node: &Node, root: Hash, len: u64) -> Option<Arc<Partial>> {
+    let partial = node.partials.as_ref()?.find(&root)?;
+    Some(partial).filter(|partial| partial.blob().len() == len)
+}
+
+/// Says which pieces of a blob are there, and then which have come, until all are or nobody listens.
+async fn has(node: &Node, mut reply: Reply, root: Hash, len: u64) -> Result<(), Failure> {
+    if whole(node, &reply, root, len).await.is_some() {
+        return say(reply, &Answer::Has { pieces: None }).await;
+    }
+    let Some(partial) = part(node, root, len) else { return say(reply, &Answer::Nothing).await };
+    let mut pieces = partial.pieces();
+    let mut told = pieces.borrow_and_update().clone();
+    reply.write(&Answer::Has { pieces: Some(told.clone()) }.to_frame()).await?;
+    reply.flush().await?;
+    let until = tokio::time::Instant::now() + NEWS_LIMIT;
+    while tokio::time::timeout_at(until, pieces.changed()).await.is_ok_and(|more| more.is_ok()) {
+        let now = pieces.borrow_and_update().clone();
+        reply.write_frame(news(&now.beyond(&told)).into()).await?;
+        reply.flush().await?;
+        told = now;
+        if partial.blob().has(&(0..len)) {
+            break;
+        }
+        tokio::time::sleep(NEWS_PAUSE).await;
+    }
+    reply.finish().await
+}
+
+/// What windows are read from.
+#[derive(Clone)]
+enum Source {
+    /// A blob that is stored.
+    Whole(BlobReader),
+    /// One on its way, of which the parts asked for are there.
+    Part(Arc<Partial>),
+}
+
+impl Source {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Whole(reader) => reader.len(),
+            Self::Part(partial) => partial.blob().len(),
+        }
+    }
+
+    fn window(&self, range: Range<u64>) -> Option<Vec<u8>> {
+        match self {
+            Self::Whole(reader) => reader.window(range).ok(),
+            Self::Part(partial) => partial.blob().window(range).ok().flatten(),
+        }
     }
 }
 
@@ -227,7 +322,7 @@ async fn send_windows(
     node: &Node,
     mut reply: Reply,
     answer: &Answer,
-    reader: BlobReader,
+    source: Source,
     range: Range<u64>,
 ) -> Result<(), Failure> {
     // To a neighbour it costs the owner's line nothing.
@@ -235,7 +330,7 @@ async fn send_windows(
     if let Some(Err(failure)) = giving.map(|giving| giving.may()) {
         return say(reply, &Answer::Declined { failure }).await;
     }
-    let sent = try_send_windows(giving, &mut reply, answer, reader, range).await;
+    let sent = try_send_windows(giving, &mut reply, answer, source, range).await;
     match sent {
         Ok(()) => reply.finish().await,
         Err(failure) => {
@@ -249,7 +344,7 @@ async fn try_send_windows(
     giving: Option<&Arc<OwnGiving>>,
     reply: &mut Reply,
     answer: &Answer,
-    reader: BlobReader,
+    source: Source,
     range: Range<u64>,
 ) -> Result<(), Failure> {
     reply.write(&answer.to_frame()).await?;
@@ -257,14 +352,14 @@ async fn try_send_windows(
     let windows = std::iter::successors(after(range.start), |window| after(window.end));
     let mut read = stream::iter(windows)
         .map(|window| {
-            let reader = reader.clone();
+            let source = source.clone();
             // The last window of a range ends at a whole group, so that it can be proven.
-            let whole = window.start..window.end.next_multiple_of(blob::GROUP).min(reader.len());
-            tokio::task::spawn_blocking(move || reader.window(whole))
+            let whole = window.start..window.end.next_multiple_of(blob::GROUP).min(source.len());
+            tokio::task::spawn_blocking(move || source.window(whole))
         })
         .buffered(READ_AHEAD);
     while let Some(window) = read.next().await {
-        let encoded = window.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
+        let encoded = window.ok().flatten().ok_or(Failure::CutOff)?;
         if let Some(giving) = giving {
             giving.pay(Kind::Copied, encoded.len()).await?;
         }

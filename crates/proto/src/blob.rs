@@ -28,6 +28,9 @@ pub const MAX_ENCODED_WINDOW: usize = MAX_WINDOW as usize + 64 * (16 + 64);
 /// The longest blob.
 pub const MAX_LEN: u64 = 1 << 40;
 
+/// As far as a body goes with the answer to `fetch/1`: the rest is asked for by `blobs/1`, of whoever has it.
+const LEAD: u64 = 1 << 20;
+
 const BLOCK: BlockSize = BlockSize::from_chunk_log(4);
 
 /// Why a window was not taken.
@@ -57,6 +60,11 @@ pub fn window_after(from: u64, offset: u64, end: u64) -> Option<Range<u64>> {
     let size = (sent + GROUP).next_power_of_two().min(MAX_WINDOW) / GROUP * GROUP;
     let size = if sent == 0 { GROUP } else { size.max(GROUP) };
     Some(start..(start + size).min(end))
+}
+
+/// Where the part of a body ends that comes with the answer to `fetch/1` from this byte on.
+pub fn lead(from: u64, len: u64) -> u64 {
+    from.saturating_add(LEAD).next_multiple_of(MAX_WINDOW).min(len)
 }
 
 /// Hashes a body as it comes and keeps what proves its parts.
@@ -149,10 +157,21 @@ pub fn encode_window(
     let tree = BaoTree::new(len, BLOCK);
     let outboard = PreOrderOutboard { root: root.into(), tree, data: outboard };
     let mut encoded = Vec::with_capacity(data.len() + 2048);
-    let content = Window { start: range.start, data, len };
+    let content = Placed { start: range.start, data, len };
     encode_ranges(content, outboard, &chunks(&range), &mut encoded)
         .map_err(|_| BlobError::Length)?;
     Ok(encoded)
+}
+
+/// A window that was verified.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// Its place in the blob.
+    pub range: Range<u64>,
+    /// Exactly the bytes of that.
+    pub content: Bytes,
+    /// The nodes that prove it, with their places in the outboard.
+    pub nodes: Vec<(u64, [u8; 64])>,
 }
 
 /// Verifies an encoded window and returns its content, exactly the bytes of `range`.
@@ -162,22 +181,37 @@ pub fn decode_window(
     range: Range<u64>,
     encoded: &[u8],
 ) -> Result<Bytes, BlobError> {
+    verify_window(root, len, range, encoded).map(|window| window.content)
+}
+
+/// Verifies an encoded window and returns its content and its proof.
+pub fn verify_window(
+    root: Hash,
+    len: u64,
+    range: Range<u64>,
+    encoded: &[u8],
+) -> Result<Window, BlobError> {
     check_range(&range, len)?;
     let tree = BaoTree::new(len, BLOCK);
     let size = usize::try_from(range.end - range.start).map_err(|_| BlobError::Range)?;
     let mut rest = encoded;
-    let mut content = BytesMut::with_capacity(size);
+    let (mut content, mut nodes) = (BytesMut::with_capacity(size), Vec::new());
     let ranges = chunks(&range);
     for item in DecodeResponseIter::new(root.into(), tree, &mut rest, &ranges) {
         match item.map_err(decode_error)? {
-            BaoContentItem::Parent(_) => {}
+            BaoContentItem::Parent(parent) => {
+                let mut pair = [0; 64];
+                pair[..32].copy_from_slice(parent.pair.0.as_bytes());
+                pair[32..].copy_from_slice(parent.pair.1.as_bytes());
+                nodes.extend(tree.pre_order_offset(parent.node).map(|at| (at * 64, pair)));
+            }
             BaoContentItem::Leaf(leaf) => content.extend_from_slice(&leaf.data),
         }
     }
     if content.len() != size || !rest.is_empty() {
         return Err(BlobError::Length);
     }
-    Ok(content.freeze())
+    Ok(Window { range, content: content.freeze(), nodes })
 }
 
 fn decode_error(error: bao_tree::io::DecodeError) -> BlobError {
@@ -201,13 +235,13 @@ fn chunks(range: &Range<u64>) -> ChunkRanges {
 }
 
 /// The bytes of one window, standing at their place in a blob of `len` bytes.
-struct Window<'a> {
+struct Placed<'a> {
     start: u64,
     data: &'a [u8],
     len: u64,
 }
 
-impl ReadAt for Window<'_> {
+impl ReadAt for Placed<'_> {
     fn read_at(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
         let at = pos.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
         let from = at.and_then(|at| self.data.get(at..)).unwrap_or_default();
@@ -217,7 +251,7 @@ impl ReadAt for Window<'_> {
     }
 }
 
-impl Size for Window<'_> {
+impl Size for Placed<'_> {
     fn size(&self) -> io::Result<Option<u64>> {
         Ok(Some(self.len))
     }
@@ -274,6 +308,25 @@ mod tests {
             assert_eq!(transfer(&data, from), &data[aligned..]);
         }
         assert_eq!(transfer(&data[..5], 0), &data[..5]);
+    }
+
+    #[test]
+    fn the_proofs_of_all_windows_are_the_outboard() {
+        for len in [5, 16_385, 49_153, 300_000, 1_200_000] {
+            let data = body(len);
+            let ((root, outboard), len) = (built(&data), len as u64);
+            let (mut gathered, mut at) = (vec![0; outboard.len()], 0);
+            while let Some(range) = window_after(0, at, len) {
+                let part = &data[range.start as usize..range.end as usize];
+                let encoded = encode_window(root, len, &outboard, range.clone(), part).unwrap();
+                let window = verify_window(root, len, range, &encoded).unwrap();
+                for (place, node) in window.nodes {
+                    gathered[place as usize..][..64].copy_from_slice(&node);
+                }
+                at = window.range.end;
+            }
+            assert_eq!(gathered, outboard, "{len}");
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub mod message;
 pub mod network;
 pub mod networks;
 pub mod page;
+pub mod plan;
 pub mod proven;
 pub mod punch;
 pub mod question;

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::id::{Hash, PeerId, SnapshotKey};
 use crate::invite::VeilTicket;
 use crate::page::HostName;
+use crate::plan::Pieces;
 use crate::signed::Signed;
 use crate::snapshot::SignedSnapshot;
 
@@ -30,8 +31,8 @@ pub const MAX_FRAME: usize = 256 * 1024;
 /// Opens a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Ask {
-    /// `fetch/1`: your newest snapshot under this key, and its body from this byte on.
-    /// Answered by `Found` and the body's windows, each `u32` length and bytes, as
+    /// `fetch/1`: your newest snapshot under this key, and its body from this byte on, as far as
+    /// [`crate::blob::lead`]. Answered by `Found` and the body's windows, each `u32` length and bytes, as
     /// [`crate::blob::window_after`] cuts them from `from`; or by `Nothing`.
     #[n(0)]
     Fetch {
@@ -60,6 +61,17 @@ pub enum Ask {
         /// One past the last byte.
         #[n(3)]
         to: u64,
+    },
+    /// `has/1`: which pieces of a blob do you have ([`crate::plan::PIECE`])? Answered by `Has`, and then, if
+    /// it is not all of it, by frames of CBOR, each the numbers of pieces that have come since; or by `Nothing`.
+    #[n(11)]
+    Has {
+        /// Its root.
+        #[n(0)]
+        root: Hash,
+        /// Its length.
+        #[n(1)]
+        len: u64,
     },
     /// `inject/1`: a sealed request, see [`crate::sealed`]. Answered by `Open` and the sealed
     /// response, or `Declined`.
@@ -175,6 +187,13 @@ pub enum Answer {
         #[n(0)]
         offers: Vec<Offer>,
     },
+    /// These pieces; all, if none is named.
+    #[n(8)]
+    Has {
+        /// The pieces.
+        #[n(0)]
+        pieces: Option<Pieces>,
+    },
     /// You come from there.
     #[n(6)]
     Seen {
@@ -215,6 +234,7 @@ impl Ask {
         match self {
             Self::Fetch { from, .. } => from.is_none_or(|from| from <= MAX_LEN),
             Self::Blob { len, from, to, .. } => from < to && to <= len && *len <= MAX_LEN,
+            Self::Has { len, .. } => *len <= MAX_LEN,
             Self::Inject { envelope }
             | Self::Pass { envelope, .. }
             | Self::Forward { envelope, .. }
@@ -245,6 +265,16 @@ pub fn frame_len(header: [u8; 4], max: usize) -> Result<usize, CborError> {
     }
 }
 
+/// News of pieces that a node has got since it was asked.
+pub fn news(pieces: &[u64]) -> Vec<u8> {
+    cbor::to_vec(&pieces.to_vec())
+}
+
+/// Reads them.
+pub fn read_news(frame: &[u8]) -> Result<Vec<u64>, CborError> {
+    cbor::from_slice(frame, MAX_FRAME)
+}
+
 /// The largest frame of a window.
 pub const MAX_WINDOW_FRAME: usize = MAX_ENCODED_WINDOW;
 
@@ -258,6 +288,7 @@ mod tests {
             Ask::Fetch { key: SnapshotKey([1; 32]), from: Some(5), root: None },
             Ask::Fetch { key: SnapshotKey([1; 32]), from: None, root: Some(Hash([2; 32])) },
             Ask::Blob { root: Hash([1; 32]), len: 10, from: 0, to: 10 },
+            Ask::Has { root: Hash([1; 32]), len: 10 },
             Ask::Inject { envelope: vec![1, 2, 3] },
             Ask::Tunnel { host: HostName::parse("news.example").unwrap(), port: 443 },
             Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },

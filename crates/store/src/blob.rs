@@ -231,16 +231,16 @@ impl FinishedBlob {
 
 /// A file that is removed with this, unless it is kept.
 #[derive(Debug)]
-struct Draft {
+pub(crate) struct Draft {
     blobs: Arc<BlobDir>,
-    file: Arc<dyn DiskFile>,
-    row: FileRow,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) row: FileRow,
     written: u64,
     kept: bool,
 }
 
 impl Draft {
-    fn new(blobs: Arc<BlobDir>) -> Result<Self, Fault> {
+    pub(crate) fn new(blobs: Arc<BlobDir>) -> Result<Self, Fault> {
         let row = FileRow { name: FileName(rand::random()), key: rand::random() };
         let file = blobs.create(row.name)?;
         Ok(Self { blobs, file, row, written: 0, kept: false })

@@ -23,6 +23,7 @@ use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::error::{Fault, OpenError, PutError, ReadError, WriteError};
 use crate::index::{self, Index};
 use crate::key::{self, DataKey, Protection, Unlock};
+use crate::partial::PartialBlob;
 use crate::reader::BlobReader;
 use crate::rows::{self, Meta};
 use crate::shared::Shared;
@@ -168,6 +169,14 @@ impl Store {
             return Err(WriteError::Closed);
         }
         Ok(BlobWriter::new(Arc::clone(&self.0.shared.blobs)))
+    }
+
+    /// Starts to take a body in parts. They are not counted in the quota, nor kept over a restart.
+    pub fn partial(&self, root: Hash, len: u64) -> Result<PartialBlob, WriteError> {
+        if self.0.shared.is_closed() {
+            return Err(WriteError::Closed);
+        }
+        PartialBlob::new(Arc::clone(&self.0.shared.blobs), root, len)
     }
 
     /// Stores a snapshot and its body; durable when it returns. A newer head (by `fetched_at`)

@@ -31,6 +31,8 @@ pub struct Load {
     pub status: Option<u16>,
     /// What arrived of the body.
     pub body: Vec<u8>,
+    /// After how long the request was sent.
+    pub asked: Option<Duration>,
     /// How long the first byte took.
     pub ttfb: Option<Duration>,
     /// The header fields of the last answer, by their names in small letters.
@@ -98,14 +100,18 @@ impl Curl {
         let mut told = serde_json::Deserializer::from_slice(&ran.stdout).into_iter::<Value>();
         let mut next = || told.next().context("curl's account of a load");
         let (told, headers) = (next()??, next()??);
-        let ttfb = told["time_starttransfer"].as_f64().filter(|ttfb| *ttfb > 0.0);
+        let after = |name: &str| {
+            let seconds = told[name].as_f64().filter(|seconds| *seconds > 0.0);
+            seconds.map(Duration::from_secs_f64)
+        };
         let status = told["response_code"].as_u64().and_then(|code| u16::try_from(code).ok());
         Ok(Load {
             exit: ran.status.code().unwrap_or(-1),
             status: status.filter(|status| *status != 0),
             // A load that fails early leaves no file.
             body: std::fs::read(&body).unwrap_or_default(),
-            ttfb: ttfb.map(Duration::from_secs_f64),
+            asked: after("time_pretransfer"),
+            ttfb: after("time_starttransfer"),
             headers,
             remote: told["remote_ip"].as_str().and_then(|addr| addr.parse().ok()),
             error: ran.stderr,

@@ -15,10 +15,9 @@ use busel_proto::signed::Signed;
 use busel_proto::snapshot::Head;
 use busel_proto::time::UnixTime;
 use ed25519_dalek::SigningKey;
-use http_body_util::BodyExt;
 
 use crate::support::copy::noise;
-use crate::support::world::has;
+use crate::support::world::{has, seen};
 use crate::support::{Copy, Peer, World, body, get, kept};
 
 const DAY: u64 = 24 * 3600;
@@ -224,18 +223,6 @@ async fn an_injector_whose_key_was_revoked_is_not_believed() {
     }
     assert_eq!(world.injector.fetches(), 0, "it is not even asked");
     assert!(!has(&reader, "/page"));
-}
-
-/// What a reader sees of a body: the bytes, and why it ended early.
-async fn seen(mut body: busel_node::Body) -> (Vec<u8>, Option<Failure>) {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-            Err(failure) => return (bytes, Some(failure)),
-        }
-    }
-    (bytes, None)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

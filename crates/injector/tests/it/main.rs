@@ -17,6 +17,7 @@ mod invites;
 mod languages;
 mod limits;
 mod main_flow;
+mod many;
 mod names;
 mod own_network;
 mod parts;

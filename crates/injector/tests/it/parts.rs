@@ -171,13 +171,10 @@ async fn of_a_peers_copy_only_the_part_is_asked_for() {
     let peer = Peer::start(&world, move |ask, mut stream| {
         let copy = own.clone();
         async move {
-            let Ask::Fetch { from, .. } = ask else { return };
-            let windows = from.map(|from| {
-                assert_eq!(from, MIDDLE as u64);
-                copy.windows(from).concat()
-            });
-            let answer = [copy.found(None), windows.unwrap_or_default()].concat();
-            let _ = stream.send.write_all(&answer).await;
+            if let Ask::Fetch { from: Some(from), .. } | Ask::Blob { from, .. } = ask {
+                assert!(from >= MIDDLE as u64, "{ask:?}");
+            }
+            let _ = stream.send.write_all(&copy.answer(&ask).concat()).await;
             let _ = stream.send.finish();
         }
     })

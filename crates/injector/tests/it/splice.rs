@@ -19,23 +19,11 @@ use tokio::sync::Notify;
 use crate::support::copy::noise;
 use crate::support::origin::{page_in_parts, page_tagged};
 use crate::support::servers::{Act, Server, broken_answer};
-use crate::support::world::connected;
+use crate::support::world::{connected, seen};
 use crate::support::{Peer, World, body, get, kept, url};
 
 const LEN: usize = 3 << 20;
 const BROKEN_AT: usize = 2_100_001;
-
-/// What a reader sees of a body: the bytes, and why it ended early.
-async fn seen(mut body: Body) -> (Vec<u8>, Option<Failure>) {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-            Err(failure) => return (bytes, Some(failure)),
-        }
-    }
-    (bytes, None)
-}
 
 /// A reader for whom the site breaks off after [`BROKEN_AT`] bytes of `whole`.
 async fn reader_of_broken(world: &World, etag: &str, whole: &Bytes) -> (Node, Server) {

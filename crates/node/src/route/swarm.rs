@@ -1,27 +1,32 @@
 //! The route `Swarm`: copies that known nodes hold.
 //!
 //! They are asked for a key, one after the other with a small delay; the first answer that verifies
-//! wins. The body comes in windows, each verified before a byte of it is shown. A quiet node asks
-//! through its guards.
+//! wins. The body comes in windows, each verified before a byte of it is shown; a long one from several
+//! nodes at once ([`super::many`]). A quiet node asks through its guards.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use busel_net::frame;
 use busel_proto::blob;
 use busel_proto::failure::Failure;
 use busel_proto::freshness;
-use busel_proto::id::{Hash, PeerId};
+use busel_proto::id::Hash;
 use busel_proto::message::{Answer, Ask, MAX_WINDOW_FRAME};
 use busel_proto::snapshot::Snapshot;
 use busel_proto::time::Tick;
+use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use http::Method;
+use tracing::debug;
 
 use super::beside::is_its_fault;
 use super::voice::{Voice, Way, broken, hear};
-use super::{Head, Item, Items, Lost, Resume, Started, Want};
+use super::{Head, Item, Items, Lost, Resume, Started, Want, many};
 use crate::clock;
 use crate::node::Node;
+use crate::partials::Partial;
 use crate::request::Authority;
 
 /// The next peer is asked after this long, though the one before has not answered.
@@ -30,10 +35,12 @@ const STAGGER: Duration = Duration::from_millis(60);
 const ANSWER_LIMIT: Duration = Duration::from_secs(9);
 /// Peers asked for one page.
 const MAX_ASKED: usize = 16;
+/// Peers that send one body.
+const MAX_SENDING: usize = 6;
 
 /// A peer's answer that verified.
 struct Found {
-    peer: PeerId,
+    way: Way,
     snapshot: Snapshot,
     voice: Voice,
 }
@@ -50,6 +57,7 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
         }
         ways.sort_by_key(|way| resume.peers.contains(&way.peer));
     }
+    let mut others = ways.clone();
     let mut asking = FuturesUnordered::new();
     for (at, way) in ways.into_iter().enumerate() {
         let delay = STAGGER * u32::try_from(at).unwrap_or(u32::MAX);
@@ -61,7 +69,7 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
             let since = node.clock.tick();
             let answer = ask(node, &way, want).await;
             note(node, &way, since, &answer);
-            answer
+            answer.map_err(|failure| (way.peer, failure))
         });
     }
     let mut stale: Option<Found> = None;
@@ -70,7 +78,7 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
         match answer {
             Ok(found) if is_good(&found.snapshot, want) => {
                 drop(asking);
-                return Ok(started(node, found, want));
+                return Ok(started(node, found, others, want));
             }
             Ok(found) => {
                 let newer = stale.as_ref().is_none_or(|old| {
@@ -80,13 +88,16 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
                     stale = Some(found);
                 }
             }
-            // A lie outweighs a miss: the reader should learn of it.
-            Err(failure @ Failure::NotAuthentic(_)) => why = failure,
-            Err(failure) if why == Failure::NobodyHasIt => why = failure,
-            Err(_) => {}
+            Err((peer, failure)) => {
+                others.retain(|way| way.peer != peer);
+                // A lie outweighs a miss: the reader should learn of it.
+                if matches!(failure, Failure::NotAuthentic(_)) || why == Failure::NobodyHasIt {
+                    why = failure;
+                }
+            }
         }
     }
-    let stale = stale.map(|found| Box::new(started(node, found, want)));
+    let stale = stale.map(|found| Box::new(started(node, found, others, want)));
     let failure = if stale.is_some() { Failure::OnlyStale } else { why };
     Err(Lost { failure, sent: false, stale })
 }
@@ -135,54 +146,80 @@ async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
     {
         return Err(Failure::CannotResume);
     }
-    Ok(Found { peer: way.peer, snapshot, voice })
+    Ok(Found { way: way.clone(), snapshot, voice })
 }
 
-fn started(node: &Node, found: Found, want: &Want) -> Started {
-    let snapshot = found.snapshot;
-    let (root, len) = (snapshot.head().root, snapshot.head().len);
+/// `others` may have it, too.
+fn started(node: &Node, found: Found, others: Vec<Way>, want: &Want) -> Started {
+    let Found { way, snapshot, voice } = found;
+    let peer = way.peer;
     let view = node.joined.view();
     let label = view.trust.root(&snapshot.cert().root).map(|r| r.label.clone());
     let head = Head {
         status: snapshot.head().status,
         headers: snapshot.headers(),
-        len: Some(len),
+        len: Some(snapshot.head().len),
         offset: want.from,
         authority: Authority::Injector {
             label: label.unwrap_or_default(),
             tls: snapshot.head().tls,
         },
         fetched_at: Some(snapshot.head().fetched_at),
-        snapshot: Some(snapshot),
-        peer: Some(found.peer),
+        snapshot: Some(snapshot.clone()),
+        peer: Some(peer),
         shaped: false,
     };
     let items = match want.method {
         Method::HEAD => stream::empty().boxed(),
-        _ => windows(found.voice, root, len, want.from, len),
+        _ => {
+            let others = others.into_iter().filter(|other| other.peer != peer);
+            let ways = std::iter::once(way).chain(others).take(MAX_SENDING).collect();
+            many::body(node, &snapshot, want.from, voice, ways)
+        }
     };
     Started { head, items }
 }
 
-/// The bytes from `from` to `to` of a blob, out of the windows that `voice` brings.
-pub(crate) fn windows(voice: Voice, root: Hash, len: u64, from: u64, to: u64) -> Items {
-    stream::unfold((voice, from), move |(mut voice, at)| async move {
+/// A body that comes in windows.
+#[derive(Clone)]
+pub(crate) struct Blob {
+    pub(crate) root: Hash,
+    pub(crate) len: u64,
+    /// Where what was verified is put, so that others have it, too.
+    pub(crate) partial: Option<Arc<Partial>>,
+}
+
+/// These bytes of a blob, out of the windows that `voice` brings.
+pub(crate) fn windows(voice: Voice, blob: Blob, bytes: Range<u64>) -> Items {
+    let Range { start: from, end: to } = bytes;
+    stream::unfold((voice, from, blob), move |(mut voice, at, blob)| async move {
         let range = blob::window_after(from, at, to)?;
         let next = range.end;
         // The last window of a range ends at a whole group, so that it can be proven.
-        let range = range.start..next.next_multiple_of(blob::GROUP).min(len);
-        let window = async {
-            let encoded = frame::read(&mut voice, MAX_WINDOW_FRAME).await.map_err(broken)?;
-            let content = blob::decode_window(root, len, range.clone(), &encoded)
-                .map_err(|e| Failure::NotAuthentic(e.to_string()))?;
-            // The first window begins at a whole group, too, which may lie before what is wanted.
-            let cut = |n: u64| usize::try_from(n - range.start).unwrap_or(0).min(content.len());
-            Ok(Item::Data(content.slice(cut(at)..cut(next))))
-        };
-        match window.await {
-            Ok(item) => Some((Ok(item), (voice, next))),
-            Err(failure) => Some((Err(failure), (voice, to))),
+        let range = range.start..next.next_multiple_of(blob::GROUP).min(blob.len);
+        match window(&mut voice, &blob, range.clone()).await {
+            Ok(content) => {
+                // The first window begins at a whole group, too, which may lie before what is wanted.
+                let cut = |n: u64| usize::try_from(n - range.start).unwrap_or(0).min(content.len());
+                Some((Ok(Item::Data(content.slice(cut(at)..cut(next)))), (voice, next, blob)))
+            }
+            Err(failure) => Some((Err(failure), (voice, to, blob))),
         }
     })
     .boxed()
+}
+
+async fn window(voice: &mut Voice, blob: &Blob, range: Range<u64>) -> Result<Bytes, Failure> {
+    let encoded = frame::read(voice, MAX_WINDOW_FRAME).await.map_err(broken)?;
+    let window = blob::verify_window(blob.root, blob.len, range, &encoded)
+        .map_err(|e| Failure::NotAuthentic(e.to_string()))?;
+    let content = window.content.clone();
+    if let Some(partial) = blob.partial.clone() {
+        let put = tokio::task::spawn_blocking(move || partial.put(&window)).await;
+        // Whoever reads has it all the same.
+        if let Ok(Err(error)) = put {
+            debug!(%error, "a part was not kept for others");
+        }
+    }
+    Ok(content)
 }

@@ -1,10 +1,12 @@
 //! Snapshots made by hand, true ones and others, and the windows in which their bodies travel.
 
+use std::ops::Range;
+
 use busel_node::{Node, clock};
 use busel_proto::blob::{self, GROUP, TreeBuilder};
 use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::id::PublicKey;
-use busel_proto::message::{Answer, frame};
+use busel_proto::message::{Answer, Ask, frame};
 use busel_proto::page::Variant;
 use busel_proto::signed::Signed;
 use busel_proto::snapshot::{Field, Head, SignedSnapshot, Wanted};
@@ -75,14 +77,29 @@ impl Copy {
         Answer::Found { snapshot: self.signed.clone(), revocation }.to_frame()
     }
 
+    /// What an honest node says that has it.
+    pub(crate) fn answer(&self, ask: &Ask) -> Vec<Vec<u8>> {
+        let (first, windows) = match ask {
+            Ask::Fetch { from: Some(from), .. } => (self.found(None), self.windows(*from)),
+            Ask::Blob { from, to, .. } => (Answer::Open.to_frame(), self.windows_of(*from..*to)),
+            Ask::Has { .. } => (Answer::Has { pieces: None }.to_frame(), Vec::new()),
+            _ => (self.found(None), Vec::new()),
+        };
+        [vec![first], windows].concat()
+    }
+
     /// The windows of the body from a byte on, as `fetch/1` sends them: as many bytes as the head
     /// says, whether the body has them or not.
     pub(crate) fn windows(&self, from: u64) -> Vec<Vec<u8>> {
-        let len = self.head.len;
+        self.windows_of(from..blob::lead(from, self.head.len))
+    }
+
+    fn windows_of(&self, range: Range<u64>) -> Vec<Vec<u8>> {
+        let (from, to, len) = (range.start, range.end, self.head.len);
         let mut bytes = self.body.to_vec();
         bytes.resize(usize::try_from(len).unwrap(), 0);
         let (mut at, mut windows) = (from, Vec::new());
-        while let Some(window) = blob::window_after(from, at, len) {
+        while let Some(window) = blob::window_after(from, at, to) {
             at = window.end;
             let range = window.start..window.end.next_multiple_of(GROUP).min(len);
             let content = &bytes[range.start as usize..range.end as usize];

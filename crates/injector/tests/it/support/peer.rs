@@ -56,7 +56,7 @@ impl Peer {
         let own: Arc<Script> = Arc::new(move |_, ask, mut stream| {
             let (count, script) = (count.clone(), script.clone());
             Box::pin(async move {
-                if let Ask::Fetch { .. } = ask {
+                if let Ask::Fetch { .. } | Ask::Blob { .. } | Ask::Has { .. } = ask {
                     count.fetch_add(1, Ordering::SeqCst);
                     return script(ask, stream).await;
                 }

@@ -11,8 +11,9 @@ use busel_injector::{Config as InjectorConfig, Injector};
 use busel_net::relay::{Identity, RelayConfig, RelayServer};
 use busel_net::wire::Contact;
 use busel_node::config::{ConnectTo, Dns, Exit, Exposure, Lan};
-use busel_node::{Config, Node, Request, Response, Unanswered, clock};
+use busel_node::{Body, Config, Node, Request, Response, Unanswered, clock};
 use busel_proto::cert::SubkeyCert;
+use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
 use busel_proto::invite::{Invite, PeerTicket};
 use busel_proto::page::{HostName, HostPattern, PageUrl};
@@ -187,7 +188,13 @@ impl World {
 
     /// A reader who can reach neither the origin nor an injector.
     pub(crate) async fn lonely_reader(&self) -> Node {
-        let node = Node::start(self.reader_config()).await.unwrap();
+        self.lonely(Exposure::Quiet).await
+    }
+
+    /// The same, who shows so much of themselves.
+    pub(crate) async fn lonely(&self, exposure: Exposure) -> Node {
+        let config = Config { exposure, ..self.reader_config() };
+        let node = Node::start(config).await.unwrap();
         node.join(&self.invite_without_injector(), true).await.unwrap();
         node
     }
@@ -303,6 +310,18 @@ pub(crate) async fn get(node: &Node, path: &str) -> Result<Response, Unanswered>
 /// The whole body.
 pub(crate) async fn body(response: Response) -> Bytes {
     response.body.collect().await.expect("a whole body").to_bytes()
+}
+
+/// What a reader sees of a body: the bytes, and why it ended early.
+pub(crate) async fn seen(mut body: Body) -> (Vec<u8>, Option<Failure>) {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(failure) => return (bytes, Some(failure)),
+        }
+    }
+    (bytes, None)
 }
 
 /// Whether `node` keeps a copy of the page.

@@ -1,0 +1,97 @@
+//! Long bodies on their way to an open node. As far as they were verified others have them from it already,
+//! and a load that was broken off, or the next one, goes on with them. Nothing of it outlives the process.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use busel_proto::blob::Window;
+use busel_proto::id::{Hash, SnapshotKey};
+use busel_proto::plan::{PIECE, Pieces};
+use busel_proto::snapshot::Snapshot;
+use busel_store::{MAX_PARTIAL, PartialBlob, Store, WriteError};
+use tokio::sync::watch;
+use tracing::debug;
+
+/// Bodies at most.
+const MAX: usize = 32;
+/// They may take this part of the quota.
+const SHARE: u64 = 4;
+
+/// All of them, the one that was begun last at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Partials(Mutex<Vec<Arc<Partial>>>);
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    pub(crate) snapshot: Snapshot,
+    blob: PartialBlob,
+    pieces: watch::Sender<Pieces>,
+}
+
+impl Partials {
+    /// That of a snapshot, which may be begun by this; `None` if there is no place for it.
+    pub(crate) fn begin(&self, store: &Store, snapshot: &Snapshot) -> Option<Arc<Partial>> {
+        let (root, len) = (snapshot.head().root, snapshot.head().len);
+        if let Some(known) = self.find(&root) {
+            return Some(known);
+        }
+        let most = (store.usage().quota / SHARE).min(MAX_PARTIAL);
+        let mut all = self.lock();
+        while all.len() >= MAX || all.iter().map(|one| one.blob.len()).sum::<u64>() + len > most {
+            // What somebody is loading stays.
+            let unused = all.iter().position(|one| Arc::strong_count(one) == 1)?;
+            all.remove(unused);
+        }
+        let blob = store.partial(root, len);
+        let blob = blob.inspect_err(|error| debug!(%error, "parts of a body are not kept")).ok()?;
+        let begun = Partial { snapshot: snapshot.clone(), blob, pieces: watch::Sender::default() };
+        let begun = Arc::new(begun);
+        all.push(Arc::clone(&begun));
+        Some(begun)
+    }
+
+    /// That of a body.
+    pub(crate) fn find(&self, root: &Hash) -> Option<Arc<Partial>> {
+        self.lock().iter().find(|one| one.blob.root() == *root).cloned()
+    }
+
+    /// That of a page.
+    pub(crate) fn find_page(&self, key: &SnapshotKey) -> Option<Arc<Partial>> {
+        self.lock().iter().find(|one| one.snapshot.key() == *key).cloned()
+    }
+
+    /// It is stored whole.
+    pub(crate) fn forget(&self, root: &Hash) {
+        self.lock().retain(|one| one.blob.root() != *root);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Partial>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Partial {
+    /// The parts of it that are there.
+    pub(crate) fn blob(&self) -> &PartialBlob {
+        &self.blob
+    }
+
+    /// The pieces that are there whole, and more of them as they come.
+    pub(crate) fn pieces(&self) -> watch::Receiver<Pieces> {
+        self.pieces.subscribe()
+    }
+
+    /// Takes a part that was verified. It blocks.
+    pub(crate) fn put(&self, window: &Window) -> Result<(), WriteError> {
+        self.blob.put(window)?;
+        let (first, last) = (window.range.start / PIECE, (window.range.end - 1) / PIECE);
+        let whole = |piece: &u64| {
+            self.blob.has(&(piece * PIECE..((piece + 1) * PIECE).min(self.blob.len())))
+        };
+        let whole: Vec<_> = (first..=last).filter(whole).collect();
+        if !whole.is_empty() {
+            self.pieces.send_modify(|pieces| whole.into_iter().for_each(|piece| pieces.add(piece)));
+        }
+        Ok(())
+    }
+}

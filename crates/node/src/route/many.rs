@@ -1,0 +1,311 @@
+//! A body from several nodes at once: carries out what [`busel_proto::plan`] says.
+//!
+//! It is driven by whoever reads it: no task, and what is held in memory is bounded. Each window is verified
+//! before it is taken in, whoever sent it. On an open node what came lies in a file, too, out of which others
+//! have it at once ([`crate::partials`]); then the plan may look further ahead than memory reaches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use busel_net::frame;
+use busel_proto::blob::{self, GROUP};
+use busel_proto::failure::Failure;
+use busel_proto::message::{Answer, Ask, MAX_FRAME, read_news};
+use busel_proto::plan::{Input, Manner, Order, Output, PIECE, Plan, Source};
+use busel_proto::snapshot::Snapshot;
+use bytes::Bytes;
+use futures_util::future::FutureExt;
+use futures_util::stream::{self, BoxStream, SelectAll, Stream, StreamExt, TryStreamExt};
+
+use super::beside::is_its_fault;
+use super::swarm::{self, Blob};
+use super::voice::{Voice, Way, hear};
+use super::{Item, Items};
+use crate::node::Node;
+use crate::partials::Partial;
+
+/// Bytes that are held in memory and not passed on yet.
+const HELD: u64 = 8 << 20;
+/// How far it looks ahead where they lie in a file.
+const AHEAD: u64 = 256 << 20;
+/// A node that has nothing is asked again after this: it may have begun to load it, too …
+const AGAIN: Duration = Duration::from_secs(2);
+/// … but not more often than this.
+const MOST_AGAIN: u32 = 15;
+
+/// A body on its way.
+struct Many {
+    node: Node,
+    blob: Blob,
+    partial: Option<Arc<Partial>>,
+    /// The first byte that was not passed on.
+    at: u64,
+    plan: Plan,
+    /// Who sends, by the plan's numbers.
+    ways: Vec<Way>,
+    orders: Vec<Under>,
+    news: SelectAll<BoxStream<'static, (Source, Input)>>,
+    /// Who has not said yet what it has.
+    unheard: BTreeSet<Source>,
+    /// What came, by where it begins.
+    there: BTreeMap<u64, Bytes>,
+    /// Why the last order broke off.
+    why: Failure,
+}
+
+/// An order under way.
+struct Under {
+    order: Order,
+    source: Source,
+    bytes: Range<u64>,
+    /// Up to where it came.
+    at: u64,
+    items: Items,
+}
+
+/// The body of a snapshot from `from` on: `voice` brings the first part of it, as `fetch/1` says, from the
+/// first of these nodes, and what comes after that is asked of all.
+pub(crate) fn body(
+    node: &Node,
+    snapshot: &Snapshot,
+    from: u64,
+    voice: Voice,
+    ways: Vec<Way>,
+) -> Items {
+    let (root, len) = (snapshot.head().root, snapshot.head().len);
+    let lead = blob::lead(from, len);
+    if lead >= len {
+        return swarm::windows(voice, Blob { root, len, partial: None }, from..len);
+    }
+    let partials = node.partials.as_ref();
+    let partial = partials.and_then(|partials| partials.begin(&node.store, snapshot));
+    let ahead = if partial.is_some() { AHEAD } else { HELD };
+    let mut plan = Plan::new(from..len, Manner::InOrder(ahead), rand::random());
+    let now = node.clock.tick();
+    for piece in
+        partial.iter().flat_map(|partial| partial.pieces().borrow().iter().collect::<Vec<_>>())
+    {
+        plan.handle(Input::There(piece), now);
+    }
+    let order = plan.begun(0, from..lead, now);
+    let blob = Blob { root, len, partial: partial.clone() };
+    let items = swarm::windows(voice, blob.clone(), from..lead);
+    let asked = ways.iter().enumerate();
+    let news = asked.map(|(source, way)| news(node, way, source, &blob)).collect();
+    let many = Many {
+        node: node.clone(),
+        blob,
+        partial,
+        at: from,
+        plan,
+        unheard: (0..ways.len()).collect(),
+        ways,
+        orders: vec![Under { order, source: 0, bytes: from..lead, at: from, items }],
+        news,
+        there: BTreeMap::new(),
+        why: Failure::CutOff,
+    };
+    stream::unfold(Some(many), |many| async {
+        let mut many = many?;
+        let item = many.next().await?;
+        let goes_on = item.is_ok();
+        Some((item.map(Item::Data), goes_on.then_some(many)))
+    })
+    .boxed()
+}
+
+impl Many {
+    async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        // What came while nobody read is no sign of a source that is slow.
+        while let Some((at, item)) = next_of(&mut self.orders).now_or_never() {
+            self.heard(at, item);
+        }
+        loop {
+            if self.at >= self.blob.len {
+                return None;
+            }
+            if let Some(bytes) = self.take().await {
+                self.at += bytes.len() as u64;
+                self.plan.handle(Input::Passed(self.at), self.node.clock.tick());
+                return Some(Ok(bytes));
+            }
+            match self.plan.poll(self.node.clock.tick()) {
+                Output::Ask(order, source, bytes) => self.ask(order, source, bytes),
+                Output::Cancel(order) => self.orders.retain(|under| under.order != order),
+                // Somebody else may have it, and whoever reads knows whom to ask.
+                Output::Wait(_) if self.is_stuck() => return Some(Err(self.why.clone())),
+                Output::Done | Output::Lost => return Some(Err(self.why.clone())),
+                Output::Wait(until) => {
+                    tokio::select! {
+                        biased;
+                        (at, item) = next_of(&mut self.orders) => self.heard(at, item),
+                        Some((source, news)) = self.news.next() => {
+                            self.unheard.remove(&source);
+                            self.plan.handle(news, self.node.clock.tick());
+                        }
+                        () = self.node.clock.alarm(until) => {
+                            self.plan.handle(Input::Timeout, self.node.clock.tick());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether nobody of these is going to send more.
+    fn is_stuck(&self) -> bool {
+        self.orders.is_empty() && self.unheard.is_empty() && !self.plan.hopes()
+    }
+
+    /// The next bytes, if they are there.
+    async fn take(&mut self) -> Option<Bytes> {
+        while let Some(first) = self.there.first_entry() {
+            let (from, to) = (*first.key(), *first.key() + first.get().len() as u64);
+            if from > self.at {
+                break;
+            }
+            let bytes = first.remove();
+            if to > self.at {
+                return Some(bytes.slice(usize::try_from(self.at - from).ok()?..));
+            }
+        }
+        self.read().await
+    }
+
+    /// The next bytes out of the file, if they are there.
+    async fn read(&mut self) -> Option<Bytes> {
+        let start = self.at / GROUP * GROUP;
+        let piece = start..((start / PIECE + 1) * PIECE).min(self.blob.len);
+        let partial = self.partial.clone().filter(|partial| partial.blob().has(&piece))?;
+        let (root, len, range) = (self.blob.root, self.blob.len, piece.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let encoded = partial.blob().window(range.clone()).ok()??;
+            blob::decode_window(root, len, range, &encoded).ok()
+        });
+        let bytes = read.await.ok()??;
+        Some(bytes.slice(usize::try_from(self.at - start).ok()?..))
+    }
+
+    fn ask(&mut self, order: Order, source: Source, bytes: Range<u64>) {
+        let (node, way, blob) = (self.node.clone(), self.ways[source].clone(), self.blob.clone());
+        let range = bytes.clone();
+        let asked = async move {
+            let (root, len) = (blob.root, blob.len);
+            let ask = Ask::Blob { root, len, from: range.start, to: range.end };
+            match hear(&node, &way, &ask).await? {
+                (Answer::Open, voice) => Ok(swarm::windows(voice, blob, range)),
+                (Answer::Nothing, _) => Err(Failure::NobodyHasIt),
+                (Answer::Declined { failure }, _) => Err(Failure::declined(&failure)),
+                _ => Err(Failure::Protocol("an unexpected answer".into())),
+            }
+        };
+        let (at, items) = (bytes.start, stream::once(asked).try_flatten().boxed());
+        self.orders.push(Under { order, source, bytes, at, items });
+    }
+
+    /// Takes in what came next of the order at this place.
+    fn heard(&mut self, at: usize, item: Option<Result<Item, Failure>>) {
+        let now = self.node.clock.tick();
+        let under = &mut self.orders[at];
+        let (order, source) = (under.order, under.source);
+        let failure = match item {
+            Some(Ok(Item::Data(bytes))) => {
+                let from = under.at;
+                under.at += bytes.len() as u64;
+                let to = under.at;
+                if to >= under.bytes.end {
+                    self.orders.swap_remove(at);
+                }
+                self.keep(from, bytes);
+                return self.plan.handle(Input::Came(order, to), now);
+            }
+            Some(Ok(Item::Signed(_))) => return,
+            Some(Err(failure)) => failure,
+            None => Failure::CutOff,
+        };
+        self.orders.swap_remove(at);
+        let way = &self.ways[source];
+        if way.by.is_empty() && is_its_fault(&failure) {
+            self.node.failed(&way.peer);
+        }
+        let gone = matches!(failure, Failure::NobodyHasIt | Failure::NotAuthentic(_));
+        let input = if gone { Input::Left(source) } else { Input::Broke(order) };
+        self.plan.handle(input, now);
+        if failure != Failure::NobodyHasIt {
+            self.why = failure;
+        }
+    }
+
+    fn keep(&mut self, from: u64, bytes: Bytes) {
+        let to = from + bytes.len() as u64;
+        let known = self.there.get(&from).is_some_and(|known| known.len() >= bytes.len());
+        let far = self.partial.is_some() && from > self.at + HELD;
+        if !known && !far && to > self.at {
+            self.there.insert(from, bytes);
+        }
+    }
+}
+
+/// What comes next, and of which order.
+async fn next_of(orders: &mut [Under]) -> (usize, Option<Result<Item, Failure>>) {
+    poll_fn(|cx| {
+        for (at, under) in orders.iter_mut().enumerate() {
+            if let Poll::Ready(item) = under.items.poll_next_unpin(cx) {
+                return Poll::Ready((at, item));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Which pieces a node has, and gets.
+fn news(
+    node: &Node,
+    way: &Way,
+    source: Source,
+    blob: &Blob,
+) -> BoxStream<'static, (Source, Input)> {
+    let (node, way) = (node.clone(), way.clone());
+    let ask = Ask::Has { root: blob.root, len: blob.len };
+    stream::iter(0..MOST_AGAIN)
+        .then(move |nth| {
+            let (node, way, ask) = (node.clone(), way.clone(), ask.clone());
+            async move {
+                if nth > 0 {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                match hear(&node, &way, &ask).await {
+                    Ok((Answer::Has { pieces }, voice)) => Some((pieces, voice)),
+                    _ => None,
+                }
+            }
+        })
+        // Once it has some of it, it is not asked again.
+        .scan(false, |over, heard| {
+            let goes_on = !std::mem::replace(over, heard.is_some());
+            std::future::ready(goes_on.then_some(heard))
+        })
+        .flat_map(move |heard| match heard {
+            Some((pieces, voice)) => {
+                let joined = stream::iter([Input::Joined(source, pieces)]);
+                joined.chain(more(source, voice)).boxed()
+            }
+            None => stream::iter([Input::Left(source)]).boxed(),
+        })
+        .map(move |news| (source, news))
+        .boxed()
+}
+
+/// The pieces that it gets from now on.
+fn more(source: Source, voice: Voice) -> impl Stream<Item = Input> {
+    let frames = stream::unfold(voice, |mut voice| async {
+        let frame = frame::read(&mut voice, MAX_FRAME).await.ok()?;
+        Some((read_news(&frame).ok()?, voice))
+    });
+    frames.flat_map(stream::iter).map(move |piece| Input::Has(source, piece))
+}
