@@ -1,0 +1,167 @@
+//! The worlds that are run, and what each came to.
+
+use std::time::Duration;
+
+use busel_proto::time::Tick;
+use serde::Serialize;
+
+use crate::chance::Chance;
+use crate::people::{Id, Manners, Person, draw, mbit};
+use crate::swarm::{Finding, Swarm, Went};
+
+/// Nodes that one asks for a page, of which the first three are a quiet one's guards.
+const ASKED: usize = 16;
+/// A crowd comes within this.
+const CROWD: Duration = Duration::from_secs(600);
+
+/// A crowd that reads one page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    pub(crate) people: usize,
+    /// Of a thousand so many are open, and of a thousand of these so many hostile.
+    pub(crate) open: u32,
+    pub(crate) hostile: u32,
+    pub(crate) len: u64,
+    pub(crate) finding: Finding,
+    pub(crate) seed: u64,
+}
+
+/// What it came to.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Outcome {
+    pub(crate) people: usize,
+    pub(crate) open_per_mille: u32,
+    pub(crate) hostile_per_mille: u32,
+    pub(crate) finding: String,
+    pub(crate) seed: u64,
+    /// Who read it to the end, and who of them had it from others than the injector.
+    pub(crate) read: usize,
+    pub(crate) hits: usize,
+    /// Bodies that the injector sent, and bytes of its answers beside those, for each request.
+    pub(crate) injector_bodies: usize,
+    pub(crate) injector_words: u64,
+    /// Seconds to the first byte: median, 95 %, 99 %; and to the last.
+    pub(crate) first_s: [f64; 3],
+    pub(crate) whole_s: [f64; 3],
+    /// Bodies' worth of bytes that open nodes have sent: on average, and the most of one.
+    pub(crate) open_sent: f64,
+    pub(crate) open_sent_most: f64,
+    pub(crate) events: u64,
+}
+
+impl Crowd {
+    /// Runs it.
+    pub(crate) fn run(&self) -> Outcome {
+        let mut chance = Chance::new(self.seed);
+        let mut people = draw(&mut chance, self.people, self.open, self.hostile);
+        let open: Vec<Id> = (0..people.len()).filter(|id| people[*id].open).collect();
+        for id in 0..self.people {
+            people[id].known = some(&mut chance, &open, id);
+        }
+        let mut swarm = Swarm::new(people, self.len, self.finding, Chance::new(self.seed + 1));
+        for id in 0..self.people {
+            let at = Tick(0) + chance.between(Duration::ZERO, CROWD);
+            swarm.arrives(id, at);
+        }
+        swarm.run();
+        self.outcome(&swarm)
+    }
+
+    fn outcome(&self, swarm: &Swarm) -> Outcome {
+        let went = swarm.went();
+        let open = (0..self.people).filter(|id| swarm.people[*id].open);
+        let sent: Vec<f64> = open.map(|id| swarm.lines.sent[id] as f64 / self.len as f64).collect();
+        Outcome {
+            people: self.people,
+            open_per_mille: self.open,
+            hostile_per_mille: self.hostile,
+            finding: format!("{:?}", self.finding).to_lowercase(),
+            seed: self.seed,
+            read: went.len(),
+            hits: went.iter().filter(|went| went.hit).count(),
+            injector_bodies: swarm.bodies,
+            injector_words: swarm.words / swarm.requests.max(1) as u64,
+            first_s: parts(&went, |went| went.first),
+            whole_s: parts(&went, |went| went.whole),
+            open_sent: sent.iter().sum::<f64>() / sent.len().max(1) as f64,
+            open_sent_most: sent.iter().copied().fold(0.0, f64::max),
+            events: swarm.events(),
+        }
+    }
+}
+
+/// Some of these, none twice.
+fn some(chance: &mut Chance, open: &[Id], own: Id) -> Vec<Id> {
+    let mut known = Vec::new();
+    for _ in 0..4 * ASKED {
+        let one = chance.pick(open).copied();
+        known.extend(one.filter(|one| *one != own && !known.contains(one)));
+        if known.len() == ASKED {
+            break;
+        }
+    }
+    known
+}
+
+fn parts(went: &[Went], of: fn(&Went) -> Duration) -> [f64; 3] {
+    let mut all: Vec<f64> = went.iter().map(|went| of(went).as_secs_f64()).collect();
+    all.sort_by(f64::total_cmp);
+    [50, 95, 99].map(|part| {
+        all.get((all.len() * part / 100).min(all.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    })
+}
+
+/// A file that one has and some others want, all at once, all of whom know each other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Broadcast {
+    pub(crate) others: usize,
+    pub(crate) len: u64,
+    /// Megabits a second that each sends at most, and receives.
+    pub(crate) up: u64,
+    pub(crate) down: u64,
+    pub(crate) seed: u64,
+}
+
+/// What it came to.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) others: usize,
+    pub(crate) mib: u64,
+    /// Until the last one had it, and beside the time that the first one's line needs for it once.
+    pub(crate) secs: f64,
+    pub(crate) beside_ideal: f64,
+    /// How often the first one has sent it.
+    pub(crate) copies: f64,
+    pub(crate) read: usize,
+}
+
+impl Broadcast {
+    /// Runs it.
+    pub(crate) fn run(&self) -> Spread {
+        let mut chance = Chance::new(self.seed);
+        let mut people = draw(&mut chance, self.others + 1, 1000, 0);
+        for (id, person) in people.iter_mut().take(self.others + 1).enumerate() {
+            *person = Person {
+                up: mbit(self.up),
+                down: mbit(self.down),
+                manners: Manners::Honest,
+                known: (0..=self.others).filter(|other| *other != id).collect(),
+                ..person.clone()
+            };
+        }
+        let mut swarm = Swarm::new(people, self.len, Finding::Asking, Chance::new(self.seed + 1));
+        swarm.give(0);
+        (1..=self.others).for_each(|id| swarm.arrives(id, Tick(0)));
+        swarm.run();
+        let went = swarm.went();
+        let secs = went.iter().map(|went| went.whole.as_secs_f64()).fold(0.0, f64::max);
+        Spread {
+            others: self.others,
+            mib: self.len >> 20,
+            secs,
+            beside_ideal: secs / (self.len as f64 / mbit(self.up) as f64),
+            copies: swarm.lines.sent[0] as f64 / self.len as f64,
+            read: went.len(),
+        }
+    }
+}
