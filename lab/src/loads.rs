@@ -133,7 +133,7 @@ const TABLE: &str = "\
 const FILMS: &str = "
 ## The first look into a film
 
-A film of 200 MB of which a reader has asked for the beginning: milliseconds from asking for a part in the middle until
+A film of 32 MiB of which a reader has asked for the beginning: milliseconds from asking for a part in the middle until
 its first byte is there (curl, beside the same world's 36 ms there and back). The site itself is measured on a connection
 that is open. Wanted are less than two round trips.
 

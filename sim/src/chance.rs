@@ -36,6 +36,13 @@ impl Chance {
         all.get(self.below(all.len()))
     }
 
+    /// Puts these in an order by lot.
+    pub(crate) fn shuffle<T>(&mut self, all: &mut [T]) {
+        for at in (1..all.len()).rev() {
+            all.swap(at, self.below(at + 1));
+        }
+    }
+
     /// A seed for a machine.
     pub(crate) fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];

@@ -1,61 +1,86 @@
 //! `busel-sim`: worlds of many nodes in virtual time, over the program's own rules, and what they come to.
+//! It is run by `cargo xtask sim`, which writes `docs/scaling.md`, its pictures, and `target/sim.json`.
 //!
 //! The same seed gives the same world and the same figures. Read top-down: [`scene`] sets the worlds up,
 //! [`swarm`] is what happens in them, [`people`] who is there, [`lines`] what their lines carry.
 
 mod chance;
+mod chart;
 mod lines;
 mod people;
 mod queue;
+mod report;
 mod scene;
 mod swarm;
 
-use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Parser;
-use serde::Serialize;
 
-use crate::scene::{Broadcast, Crowd, Outcome, Spread};
+use crate::report::All;
+use crate::scene::{Broadcast, Crowd};
 use crate::swarm::Finding;
 
 /// Runs worlds of nodes in virtual time.
 #[derive(Debug, Parser)]
 struct Args {
-    /// How many read the page.
-    #[arg(long, default_value_t = 8000)]
+    /// The most people that read the page.
+    #[arg(long, default_value_t = 80_000)]
     nodes: usize,
-    /// Of a thousand so many help others.
-    #[arg(long, default_value_t = 50)]
-    open: u32,
-    /// Of a thousand of these so many lie or stall.
-    #[arg(long, default_value_t = 0)]
-    hostile: u32,
+    /// What the worlds are made of.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Where the figures go, as JSON.
+    #[arg(long, default_value = "target/sim.json")]
+    json: PathBuf,
+    /// Where the page and its pictures go.
+    #[arg(long, default_value = "docs")]
+    docs: PathBuf,
 }
 
-/// All that was run.
-#[derive(Debug, Serialize)]
-struct All {
-    crowds: Vec<Outcome>,
-    spread: Spread,
-}
+/// Of a thousand people so many help others, in most worlds, and in some.
+const OPEN: u32 = 50;
+const OPENS: [u32; 3] = [10, 50, 200];
+/// Of a thousand helpers so many lie or stall, in one world, which is no larger than this.
+const HOSTILE: u32 = 300;
+const HOSTILE_NODES: usize = 8000;
+/// The page.
+const PAGE: u64 = 2 << 20;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let crowd = |finding| Crowd {
-        people: args.nodes,
-        open: args.open,
-        hostile: args.hostile,
-        len: 2 << 20,
-        finding,
-        seed: args.seed,
+    let all = run(args.nodes, args.seed);
+    write(&args.json, &(serde_json::to_string_pretty(&all)? + "\n"))?;
+    write(&args.docs.join("scaling.md"), &report::page(&all))?;
+    for (name, svg) in report::pictures(&all) {
+        write(&args.docs.join("images").join(name), &svg)?;
+    }
+    Ok(())
+}
+
+/// All worlds.
+fn run(nodes: usize, seed: u64) -> All {
+    let crowd = |people, open, hostile, finding| {
+        Crowd { people, open, hostile, len: PAGE, finding, seed }.run()
     };
-    let crowds =
-        [Finding::Asking, Finding::Named, Finding::Held].map(|finding| crowd(finding).run());
-    let spread = Broadcast { others: 19, len: 100 << 20, up: 20, down: 100, seed: args.seed }.run();
-    let all = All { crowds: crowds.into(), spread };
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, &all)?;
-    Ok(writeln!(out)?)
+    let sizes: Vec<usize> = std::iter::successors(Some(100), |size| Some(size * 3))
+        .take_while(|size| *size < nodes)
+        .collect();
+    let sizes = [&sizes[..], &[nodes]].concat();
+    let grown = [Finding::Asking, Finding::Named, Finding::Held]
+        .map(|finding| sizes.iter().map(|people| crowd(*people, OPEN, 0, finding)).collect());
+    let open = OPENS.map(|open| crowd(nodes, open, 0, Finding::Held));
+    let few = nodes.min(HOSTILE_NODES);
+    let hostile = [0, HOSTILE].map(|hostile| crowd(few, OPEN, hostile, Finding::Held));
+    let spread =
+        |file| Broadcast { others: 19, len: 100 << 20, up: 20, down: 100, seed, file }.run();
+    All { seed, grown, open, hostile, spread: [spread(false), spread(true)] }
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    }
+    std::fs::write(path, text).with_context(|| path.display().to_string())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use busel_proto::plan::Manner;
 use busel_proto::time::Tick;
 use serde::Serialize;
 
@@ -120,6 +121,8 @@ pub(crate) struct Broadcast {
     pub(crate) up: u64,
     pub(crate) down: u64,
     pub(crate) seed: u64,
+    /// Whether it is wanted as a file, and not by readers.
+    pub(crate) file: bool,
 }
 
 /// What it came to.
@@ -151,6 +154,7 @@ impl Broadcast {
         }
         let mut swarm = Swarm::new(people, self.len, Finding::Asking, Chance::new(self.seed + 1));
         swarm.give(0);
+        swarm.manner = self.file.then_some(Manner::RarestFirst);
         (1..=self.others).for_each(|id| swarm.arrives(id, Tick(0)));
         swarm.run();
         let went = swarm.went();
@@ -163,5 +167,39 @@ impl Broadcast {
             copies: swarm.lines.sent[0] as f64 / self.len as f64,
             read: went.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crowd(people: usize, hostile: u32, finding: Finding, seed: u64) -> Outcome {
+        Crowd { people, open: 50, hostile, len: 2 << 20, finding, seed }.run()
+    }
+
+    #[test]
+    fn all_of_a_crowd_read_the_page_and_the_injector_does_not_feel_them() {
+        let held = crowd(8000, 0, Finding::Held, 1);
+        assert_eq!(held.read, 8000, "{held:?}");
+        assert!(held.injector_bodies <= 20 && held.injector_words <= 1024, "{held:?}");
+        let asking = crowd(2000, 0, Finding::Asking, 1);
+        assert_eq!(asking.read, 2000, "{asking:?}");
+        assert!(asking.injector_bodies > 100, "asking known nodes does not do: {asking:?}");
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_world() {
+        let run = |seed| serde_json::to_string(&crowd(500, 100, Finding::Named, seed)).unwrap();
+        assert_eq!(run(7), run(7));
+        assert_ne!(run(7), run(8));
+    }
+
+    #[test]
+    fn who_load_a_file_at_once_give_it_to_each_other() {
+        let file = Broadcast { others: 19, len: 40 << 20, up: 20, down: 100, seed: 1, file: true };
+        let (file, read) = (file.run(), Broadcast { file: false, ..file }.run());
+        assert_eq!((file.read, read.read), (19, 19));
+        assert!(file.copies < 2.0 && read.copies < 4.0, "{file:?} {read:?}");
     }
 }

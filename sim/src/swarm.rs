@@ -28,6 +28,8 @@ const AHEAD: u64 = 256 << 20;
 const AGAIN: Duration = Duration::from_secs(2);
 /// How long other nodes are asked before the injector is asked beside them.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// Who has lost all sources so often gives up.
+const MOST_LOST: u32 = 4;
 /// News of pieces are told after such a pause.
 const NEWS_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of a signed head, and of one name of a holder.
@@ -102,6 +104,10 @@ struct Load {
     first: Option<Tick>,
     whole: Option<Tick>,
     wakes: Option<Tick>,
+    /// How often nobody was left to ask.
+    lost: u32,
+    /// By how many guards it was kept waiting: it asks through the next one.
+    turn: usize,
     by: Option<Route>,
     /// Whether its owner reads it, and does not only hold it for others.
     reads: bool,
@@ -113,6 +119,8 @@ pub(crate) struct Swarm {
     pub(crate) lines: Lines,
     pub(crate) len: u64,
     finding: Finding,
+    /// In which order the parts are wanted, if not as a reader wants them.
+    pub(crate) manner: Option<Manner>,
     chance: Chance,
     queue: Queue<Event>,
     loads: Vec<Option<Box<Load>>>,
@@ -121,6 +129,7 @@ pub(crate) struct Swarm {
     /// What the injector knows: who has it, who would hold it, who asked lately.
     holders: Vec<Id>,
     idle: Vec<Id>,
+    held: usize,
     lately: VecDeque<Tick>,
     /// Bodies that the injector was asked to send, and bytes of its answers beside those.
     pub(crate) bodies: usize,
@@ -146,12 +155,14 @@ impl Swarm {
             lines: Lines::new(count),
             len,
             finding,
+            manner: None,
             chance,
             queue: Queue::default(),
             loads: (0..count).map(|_| None).collect(),
             whole: vec![false; count],
             holders: Vec::new(),
             idle: (0..count).filter(|id| people[*id].open).collect(),
+            held: 0,
             lately: VecDeque::new(),
             bodies: 0,
             words: 0,
@@ -227,7 +238,9 @@ impl Swarm {
             Event::There(id, packet) => self.there(id, packet),
             Event::Holds(id, holders) => {
                 self.begin(id, false);
-                self.takes_from(id, &holders, Route::Swarm);
+                let own = holders == [self.injector()];
+                let by = if own { Route::Injector } else { Route::Swarm };
+                self.takes_from(id, &holders, by);
             }
         }
     }
@@ -256,7 +269,11 @@ impl Swarm {
             race: reads.then_some(race),
             open: 0,
             nothing: Vec::new(),
-            plan: Plan::new(0..self.len, Manner::InOrder(ahead), self.chance.seed()),
+            plan: Plan::new(
+                0..self.len,
+                self.manner.unwrap_or(Manner::InOrder(ahead)),
+                self.chance.seed(),
+            ),
             sources: Vec::new(),
             orders: BTreeMap::new(),
             there: Pieces::default(),
@@ -265,6 +282,8 @@ impl Swarm {
             first: None,
             whole: None,
             wakes: None,
+            lost: 0,
+            turn: self.chance.below(3),
             by: None,
             reads,
         }));
@@ -361,11 +380,11 @@ impl Swarm {
         if has {
             let mut sources = vec![node];
             let nothing = load.nothing.clone();
-            let others = self.people[id]
-                .known
-                .iter()
-                .filter(|other| **other != node && !nothing.contains(other));
-            sources.extend(others.take(MAX_SENDING - 1));
+            let others = self.people[id].known.iter().copied();
+            let mut others: Vec<_> =
+                others.filter(|other| *other != node && !nothing.contains(other)).collect();
+            self.chance.shuffle(&mut others);
+            sources.extend(others.into_iter().take(MAX_SENDING - 1));
             self.takes_from(id, &sources, Route::Swarm);
         } else if load.open == 0 {
             self.nobody(id);
@@ -387,9 +406,12 @@ impl Swarm {
         if holders.is_none() {
             self.bodies += 1;
         }
-        let wanted = self.lately.len() / PER_HOLDER;
-        if self.finding == Finding::Held && named && self.holders.len() < wanted {
-            self.ask_to_hold();
+        if self.finding == Finding::Held {
+            let wanted = (self.lately.len() / PER_HOLDER).max(SEEDS);
+            // Who is asked to hold it has it soon.
+            while self.held < wanted && !self.idle.is_empty() {
+                self.ask_to_hold();
+            }
         }
         self.queue.at(now + self.far(id, self.injector()), Event::Told(id, holders));
     }
@@ -416,8 +438,15 @@ impl Swarm {
         if self.loads[one].is_some() || self.whole[one] {
             return;
         }
-        let holders = self.some_holders(one);
+        self.held += 1;
+        let mut holders = self.some_holders(one);
+        if holders.len() < NAMED {
+            holders = vec![self.injector()];
+            self.bodies += 1;
+        }
         self.words += HEAD + holders.len() as u64 * NAME;
+        // What it gets it gives on before it has all of it.
+        self.holders.push(one);
         let far = self.far(one, self.injector());
         self.queue.at(self.queue.now() + far, Event::Holds(one, holders));
     }
@@ -447,13 +476,15 @@ impl Swarm {
             );
         }
         let race_by = if sources == [injector] { Route::Injector } else { Route::Swarm };
-        load.sources = sources.to_vec();
+        // Those of an earlier try keep their numbers.
+        let base = load.sources.len();
+        load.sources.extend_from_slice(sources);
         let lead = if by == Route::Injector { self.len } else { blob::lead(0, self.len) };
         if let Some(first) = sources.first().copied() {
-            let order = load.plan.begun(0, 0..lead, now);
-            load.orders.insert(order, 0);
+            let order = load.plan.begun(base, 0..lead, now);
+            load.orders.insert(order, base);
             if by == Route::Injector {
-                load.plan.handle(Input::Joined(0, None), now);
+                load.plan.handle(Input::Joined(base, None), now);
             }
             let event = Event::Ordered { source: first, reader: id, order, from: 0, to: lead };
             let far = if race_by == Route::Injector { Duration::ZERO } else { self.far(id, first) };
@@ -461,7 +492,7 @@ impl Swarm {
         }
         self.with_race(id, |race| race.handle(race::Input::Head(race_by), now));
         if by != Route::Injector {
-            (0..sources.len()).for_each(|source| self.ask_has(id, source));
+            (base..base + sources.len()).for_each(|source| self.ask_has(id, source));
         }
         self.drive(id);
     }
@@ -487,6 +518,7 @@ impl Swarm {
         };
         let node = load.sources[source];
         match has {
+            None if load.lost > 0 => {}
             None => self.queue.at(now + AGAIN, Event::AskHas(id, source)),
             Some(pieces) => {
                 load.plan.handle(Input::Joined(source, pieces.clone()), now);
@@ -551,6 +583,7 @@ impl Swarm {
                     self.queue.at(now + self.far(id, node), event);
                 }
                 Output::Cancel(order) => {
+                    load.turn += 1;
                     if let Some(source) = load.orders.remove(&order) {
                         let node = load.sources[source];
                         self.lines.drop_order(node, id, order);
@@ -580,23 +613,26 @@ impl Swarm {
         if self.people[id].open && self.finding != Finding::Asking {
             // It says to the injector that it gives it on.
             self.words += NAME;
-            self.holders.push(id);
-            self.idle.retain(|idle| *idle != id);
+            if let Some(at) = self.idle.iter().position(|idle| *idle == id) {
+                self.idle.swap_remove(at);
+                self.holders.push(id);
+            }
         }
         self.tell_soon(id);
     }
 
-    /// Nobody of these has it after all: the injector is asked.
+    /// Nobody of these has it after all: the injector is asked, and in the end has to send it.
     fn lost(&mut self, id: Id) {
-        let injector = self.injector();
-        self.bodies += 1;
-        self.requests += 1;
-        if let Some(load) = &mut self.loads[id] {
-            let seed = self.chance.seed();
-            load.plan = Plan::new(0..self.len, Manner::InOrder(HELD), seed);
-            load.orders.clear();
+        let (now, far) = (self.queue.now(), self.far(id, self.injector()));
+        let Some(load) = &mut self.loads[id] else { return };
+        load.lost += 1;
+        if load.lost > MOST_LOST {
+            return;
         }
-        self.takes_from(id, &[injector], Route::Injector);
+        load.plan = Plan::new(0..self.len, Manner::InOrder(HELD), self.chance.seed());
+        load.orders.clear();
+        load.by = None;
+        self.queue.at(now + far, Event::Requested(id));
     }
 
     /// An order reached its source, which sends it.
@@ -608,7 +644,8 @@ impl Swarm {
             return;
         }
         let good = person.manners == Manners::Honest;
-        let by = self.guard(reader, source, usize::try_from(order).unwrap_or_default());
+        let turn = self.loads[reader].as_ref().map_or(0, |load| load.turn);
+        let by = self.guard(reader, source, turn);
         let mut at = from;
         while at < to {
             let upto = (at / PACKET * PACKET + PACKET).min(to);

@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test`, `lab`, `bench`, `shape`. It runs other programs and checks
+//! The project's own tasks: `cargo xtask test`, `lab`, `sim`, `bench`, `shape`. It runs other programs and checks
 //! the shape of the tree; it builds nothing itself.
 
 mod namespaces;
@@ -19,8 +19,10 @@ cargo xtask lab [--full] [--healing] [--loads] [--pictures] [--case NAME] [--pca
                                            the censor lab's matrix; writes docs/lab-matrix.md and
                                            target/lab-matrix.json; --full measures open readers too;
                                            --healing lifts each technique again: docs/lab-healing.md;
-                                           --loads has a browser load a page by each way: docs/lab-loads.md;
+                                           --loads measures a page in a browser, and a look into a film: docs/lab-loads.md;
                                            --pictures shows one in each way: docs/images
+cargo xtask sim [--nodes N] [--seed N]     many nodes in virtual time; writes docs/scaling.md, its pictures
+                                           and target/sim.json
 cargo xtask bench [ARGS]                   the benchmarks; writes docs/benchmarks.md and target/bench.json
 cargo xtask shape                          only the checks of the tree's shape";
 
@@ -29,7 +31,8 @@ fn main() -> ExitCode {
     let done = match args.split_first() {
         Some((task, rest)) if task == "test" => test(rest),
         Some((task, rest)) if task == "lab" => lab(rest),
-        Some((task, rest)) if task == "bench" => bench(rest),
+        Some((task, rest)) if task == "sim" => released("busel-sim", rest),
+        Some((task, rest)) if task == "bench" => released("busel-bench", rest),
         Some((task, [])) if task == "shape" => shape::check(&root()),
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };
@@ -100,8 +103,9 @@ fn lab(args: &[String]) -> anyhow::Result<()> {
     run(Command::new(root().join("target/ci/busel-lab")).current_dir(root()).args(args))
 }
 
-fn bench(args: &[String]) -> anyhow::Result<()> {
-    run(cargo().args(["run", "--release", "--package", "busel-bench", "--"]).args(args))
+/// Runs a program that is to be quick.
+fn released(package: &str, args: &[String]) -> anyhow::Result<()> {
+    run(cargo().args(["run", "--release", "--package", package, "--"]).args(args))
 }
 
 /// The core depends on no runtime, no sockets and no source of chance.

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
     let mut wrong = Vec::new();
-    for dir in ["crates", "xtask", "bench", "lab", "fuzz/src"] {
+    for dir in ["crates", "xtask", "bench", "lab", "sim", "fuzz/src"] {
         files(&root.join(dir), &mut |path| check_file(root, path, &mut wrong))?;
     }
     for (name, allowed) in ARROWS {

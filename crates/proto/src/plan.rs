@@ -5,10 +5,10 @@
 //! *order*, as long as its speed deserves, and for the next one while the one before still comes, so that it
 //! never waits for us. Every piece proves itself ([`crate::blob`]), so it does not matter who sends which.
 //!
-//! * For a reader the next few pieces are wanted first, and none further ahead than [`Plan::ahead`]: what was
-//!   not shown yet has to be held. A quicker source gets the earlier pieces.
-//! * Beyond these, and for a file at once, the rarest come first, among equals by lot, so that those who fetch
-//!   it at the same time have different parts to give to each other.
+//! * For a reader the earliest pieces come first, and none further ahead than [`Plan::ahead`]: what was not
+//!   shown yet has to be held. A quicker source gets the earlier ones.
+//! * For a file, and for a reader where others give on what they get, the rarest come first, among equals by
+//!   lot, so that those who fetch it at the same time have different parts to give to each other.
 //! * An order that brings nothing for longer than its source usually takes is given up, and its pieces go to
 //!   others. What is held by the slowest is asked of a second source at the end, so that nobody waits for it.
 //!
@@ -35,12 +35,15 @@ const DEPTH: usize = 2;
 const SPAN: Duration = Duration::from_millis(400);
 /// … but not for more pieces than this.
 const MOST_PIECES: u64 = 16;
-/// So many pieces a reader needs soon: they go before rarer ones.
-const SOON: u64 = 4;
+/// Where others give on what they get, it is drawn by lot which of the next so many pieces is asked of who has
+/// all: those who read at the same time so ask for different ones …
+const NEAR: u64 = 32;
+/// … unless the reader has waited for so long.
+const WAITS: Duration = Duration::from_secs(4);
 /// Sources of which a plan makes use at a time.
 pub const MAX_SOURCES: usize = 32;
 /// A source of which nothing is known brings its first bytes within this, …
-const PRIOR: Duration = Duration::from_millis(1500);
+const PRIOR: Duration = Duration::from_secs(2);
 /// … and others within so many times their usual pause, but within these.
 const PATIENCE: u32 = 4;
 const LIMITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -95,8 +98,7 @@ pub enum Output {
 /// What is wanted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// The next few, then what the fewest sources have, but nothing further than so many bytes ahead of
-    /// what was passed on.
+    /// The earliest, and nothing further than so many bytes ahead of what was passed on.
     InOrder(u64),
     /// What the fewest sources have.
     RarestFirst,
@@ -156,6 +158,8 @@ pub struct Plan {
     sources: BTreeMap<Source, State>,
     orders: BTreeMap<Order, Under>,
     next: Order,
+    /// When something was passed on last.
+    passed_at: Option<Tick>,
     out: VecDeque<Output>,
 }
 
@@ -221,6 +225,7 @@ impl Plan {
             sources: BTreeMap::new(),
             orders: BTreeMap::new(),
             next: 0,
+            passed_at: None,
             out: VecDeque::new(),
         };
         plan.look_ahead(plan.want.start);
@@ -264,7 +269,10 @@ impl Plan {
                 self.sources.remove(&source);
                 self.give_up(source);
             }
-            Input::Passed(to) => self.look_ahead(to),
+            Input::Passed(to) => {
+                self.passed_at = Some(now);
+                self.look_ahead(to);
+            }
         }
     }
 
@@ -401,7 +409,8 @@ impl Plan {
         state.faults += 1;
         state.speed = state.speed.map(|speed| speed / 2);
         state.rests_until = now + REST * 2u32.pow((state.faults - 1).min(8));
-        if state.faults > MAX_FAULTS {
+        // Who has sent nothing ever is not waited for a second time.
+        if state.faults > MAX_FAULTS || state.pause.is_none() {
             self.sources.remove(&source);
         }
     }
@@ -439,7 +448,7 @@ impl Plan {
                 if busy > depth || (busy > 0 && !proven) {
                     continue;
                 }
-                let first = self.choose(*source).or_else(|| self.choose_twice(*source, busy));
+                let first = self.choose(*source, now).or_else(|| self.choose_twice(*source, busy));
                 if let Some(first) = first {
                     self.ask(*source, first, now);
                 }
@@ -448,32 +457,31 @@ impl Plan {
     }
 
     /// A piece that nobody was asked for.
-    fn choose(&mut self, source: Source) -> Option<u64> {
+    fn choose(&mut self, source: Source, now: Tick) -> Option<u64> {
         let has = self.sources.get(&source)?.has.as_ref();
         let free = |(at, piece): (usize, &Piece)| {
             let number = self.first + at as u64;
             let is_free = !piece.there && piece.asked == 0;
             (is_free && has.is_none_or(|has| has.has(number))).then_some(number)
         };
-        let free: Vec<_> = self.pieces.iter().enumerate().filter_map(free).collect();
-        // Whoever reads needs the first of them soon.
-        let soon = free.first().filter(|first| **first < self.first + SOON);
-        if let Some(soon) = soon.filter(|_| self.ahead().is_some()) {
-            return Some(*soon);
+        let mut free: Vec<_> = self.pieces.iter().enumerate().filter_map(free).collect();
+        if self.ahead().is_some() {
+            // Who has all is asked for what others can give on, unless there are none, or the reader waits.
+            let waits = self.passed_at.is_some_and(|at| now - at > WAITS);
+            if has.is_some() || waits || !self.hopes() {
+                return free.first().copied();
+            }
+            let near = free.partition_point(|piece| *piece < self.first + NEAR);
+            free.truncate(near.max(1));
         }
         let rarity = |piece: u64| {
             let has = |state: &&State| state.has.as_ref().is_none_or(|has| has.has(piece));
             self.sources.values().filter(has).count()
         };
         let rarest = free.iter().map(|piece| rarity(*piece)).min()?;
-        let mut rare = free.into_iter().filter(|piece| rarity(*piece) == rarest);
-        // Where all have all, nothing is gained by another order than the reader's.
-        if self.ahead().is_some() && self.sources.values().all(|state| state.has.is_none()) {
-            return rare.next();
-        }
-        let rare: Vec<_> = rare.collect();
-        let lot = usize::try_from(self.dice.next_u64() % rare.len() as u64).unwrap_or_default();
-        rare.get(lot).copied()
+        free.retain(|piece| rarity(*piece) == rarest);
+        let lot = usize::try_from(self.dice.next_u64() % free.len() as u64).unwrap_or_default();
+        free.get(lot).copied()
     }
 
     /// With nothing else left, a piece that a slower source was asked for: for a reader the earliest, which

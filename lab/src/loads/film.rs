@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use super::{BEFORE, HOME, Loads, PATIENCE};
-use crate::program::{Exposure, FILM, LISTED, Load, Magazine, Reader, Stage, Way};
+use crate::program::{Exposure, LISTED, Load, Reader, Stage, Way};
 
+/// Its length.
+const FILM: u64 = 32 << 20;
 /// As much as a player asks for at once.
 const LOOK: u64 = 256 << 10;
 /// Where a player looks.
@@ -16,7 +18,6 @@ const MIDDLE: u64 = FILM / 10 * 7;
 /// Measures.
 pub(super) fn measure() -> anyhow::Result<Vec<Loads>> {
     let stage = Stage::set()?;
-    let _magazine = Magazine::open(&stage)?;
     let films = Films::new(&stage)?;
     let site = |film: &str| {
         let curl = stage.scene.curl(HOME).arg("-r").arg(part(MIDDLE));
@@ -65,6 +66,9 @@ fn waited(load: &Load, asked: Duration) -> u64 {
     u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The file behind all of them.
+const ONE: &str = "film.webm";
+
 /// The film under names that nobody has asked for.
 struct Films {
     dir: std::path::PathBuf,
@@ -74,7 +78,11 @@ struct Films {
 impl Films {
     fn new(stage: &Stage) -> anyhow::Result<Self> {
         let server = stage.scene.origin("origin").context("no origin")?;
-        Ok(Self { dir: server.root(LISTED).join("magazine"), used: std::cell::Cell::new(0) })
+        let dir = server.root(LISTED).join("films");
+        std::fs::create_dir_all(&dir)?;
+        let frame: Vec<u8> = (0..=u8::MAX).collect();
+        std::fs::write(dir.join(ONE), frame.repeat(usize::try_from(FILM)? / frame.len()))?;
+        Ok(Self { dir, used: std::cell::Cell::new(0) })
     }
 
     /// The path of one.
@@ -82,7 +90,7 @@ impl Films {
         let number = self.used.get();
         self.used.set(number + 1);
         let name = format!("film-{number}.webm");
-        std::fs::hard_link(self.dir.join("film.webm"), self.dir.join(&name))?;
-        Ok(format!("/magazine/{name}"))
+        std::fs::hard_link(self.dir.join(ONE), self.dir.join(&name))?;
+        Ok(format!("/films/{name}"))
     }
 }

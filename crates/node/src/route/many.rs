@@ -135,7 +135,7 @@ impl Many {
             }
             match self.plan.poll(self.node.clock.tick()) {
                 Output::Ask(order, source, bytes) => self.ask(order, source, bytes),
-                Output::Cancel(order) => self.orders.retain(|under| under.order != order),
+                Output::Cancel(order) => self.cancel(order),
                 // Somebody else may have it, and whoever reads knows whom to ask.
                 Output::Wait(_) if self.is_stuck() => return Some(Err(self.why.clone())),
                 Output::Done | Output::Lost => return Some(Err(self.why.clone())),
@@ -207,6 +207,13 @@ impl Many {
         self.orders.push(Under { order, source, bytes, at, items });
     }
 
+    /// An order is not waited for any more. It may have been who passed it on: the next one asks others first.
+    fn cancel(&mut self, order: Order) {
+        for under in self.orders.extract_if(.., |under| under.order == order) {
+            pass_by_others(&mut self.ways[under.source]);
+        }
+    }
+
     /// Takes in what came next of the order at this place.
     fn heard(&mut self, at: usize, item: Option<Result<Item, Failure>>) {
         let now = self.node.clock.tick();
@@ -232,6 +239,7 @@ impl Many {
         if way.by.is_empty() && is_its_fault(&failure) {
             self.node.failed(&way.peer);
         }
+        pass_by_others(&mut self.ways[source]);
         let gone = matches!(failure, Failure::NobodyHasIt | Failure::NotAuthentic(_));
         let input = if gone { Input::Left(source) } else { Input::Broke(order) };
         self.plan.handle(input, now);
@@ -247,6 +255,12 @@ impl Many {
         if !known && !far && to > self.at {
             self.there.insert(from, bytes);
         }
+    }
+}
+
+fn pass_by_others(way: &mut Way) {
+    if !way.by.is_empty() {
+        way.by.rotate_left(1);
     }
 }
 

@@ -1,0 +1,116 @@
+//! What all worlds came to, as a page with pictures.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::chart::{Line, chart};
+use crate::scene::{Outcome, Spread};
+
+/// All that was run.
+#[derive(Debug, Serialize)]
+pub(crate) struct All {
+    pub(crate) seed: u64,
+    /// By how holders are found, and by the number of people.
+    pub(crate) grown: [Vec<Outcome>; 3],
+    /// By the share of those who help.
+    pub(crate) open: [Outcome; 3],
+    /// Without hostile helpers, and with them.
+    pub(crate) hostile: [Outcome; 2],
+    /// One file for many at once: as readers want it, and as a file.
+    pub(crate) spread: [Spread; 2],
+}
+
+const HEAD: &str = "\
+# How it scales
+
+Written by `cargo xtask sim`; do not edit. Worlds in virtual time over the program's own rules: `proto::race` says when the
+injector is asked beside other nodes, `proto::plan` which part of the page is asked of whom. Lines, distances and who helps are drawn
+from a seed; packets of 64 KiB wait for lines, and what a quiet reader gets passes a guard's line, too. The model
+knows no loss, no sessions that end, no NATs, and no memory of which guard failed.
+
+A page of 2 MiB is read by a crowd within ten minutes; 5 % of the people help others. Three ways to find who has it:
+
+* **asking**: 16 known nodes are asked, and if none has it, the injector sends it. *This is what is built.*
+* **named**: the injector names four of those who give it on, once there are some, and sends the signed head alone.
+* **held**: the same, and it has open nodes hold what many ask for, more of them the more ask. *To be built next.*
+
+";
+
+/// The page.
+pub(crate) fn page(all: &All) -> String {
+    let mut text = HEAD.to_owned();
+    text.push_str("![Bodies that the injector sends](images/sim-bodies.svg)\n\n");
+    text.push_str("![Time to the first byte](images/sim-first.svg)\n\n## The number of people\n\n");
+    table(&mut text, "found by", all.grown.iter().flatten(), |one| one.finding.clone());
+    text.push_str("\n## Who helps\n\nHolders are *held*.\n\n");
+    table(&mut text, "open", &all.open, |one| {
+        format!("{} %", f64::from(one.open_per_mille) / 10.0)
+    });
+    text.push_str("\n## Hostile helpers\n\nHalf of them send what is not so, half send or pass on nothing.\n\n");
+    table(&mut text, "hostile", &all.hostile, |one| {
+        format!("{} %", f64::from(one.hostile_per_mille) / 10.0)
+    });
+    text.push_str(
+        "\n## One file for many at once\n\nOne node has 100 MiB, and 19 others want it at the same moment; each sends 20 Mbit/s \
+         at most. *Ideal* is the time that the first one's line needs for one copy.\n\n\
+         | wanted | seconds | beside the ideal | copies that the first one sent |\n|---|--:|--:|--:|\n",
+    );
+    for (how, one) in ["as by readers, the beginning first", "as a file"].iter().zip(&all.spread) {
+        let _ = writeln!(
+            text,
+            "| {how} | {:.0} | {:.2}× | {:.2} |",
+            one.secs, one.beside_ideal, one.copies
+        );
+    }
+    text
+}
+
+fn table<'a>(
+    text: &mut String,
+    first: &str,
+    all: impl IntoIterator<Item = &'a Outcome>,
+    name: impl Fn(&Outcome) -> String,
+) {
+    let _ = writeln!(
+        text,
+        "| {first} | people | read it | by the swarm | bodies of the injector | its other bytes per request \
+         | first byte p50, p95, p99 s | whole p50, p95, p99 s | bodies sent per open node, mean and most |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    );
+    for one in all {
+        let three = |all: [f64; 3]| all.map(|n| format!("{n:.2}")).join(", ");
+        let share = 100.0 * one.hits as f64 / one.read.max(1) as f64;
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {share:.1} % | {} | {} | {} | {} | {:.0}, {:.0} |",
+            name(one),
+            one.people,
+            one.read,
+            one.injector_bodies,
+            one.injector_words,
+            three(one.first_s),
+            three(one.whole_s),
+            one.open_sent,
+            one.open_sent_most,
+        );
+    }
+}
+
+/// The pictures, by their names.
+pub(crate) fn pictures(all: &All) -> [(&'static str, String); 2] {
+    let lines = |of: fn(&Outcome) -> f64| {
+        let lines = all.grown.iter().filter_map(|grown| {
+            let points = grown.iter().map(|one| (one.people as f64, of(one))).collect();
+            Some(Line { name: grown.first()?.finding.clone(), points })
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let people = "people who read the page within ten minutes";
+    let bodies = lines(|one| one.injector_bodies as f64);
+    let first = lines(|one| one.first_s[1]);
+    [
+        ("sim-bodies.svg", chart("Bodies that the injector sends", people, "bodies", &bodies)),
+        ("sim-first.svg", chart("Time to the first byte, 95 %", people, "seconds", &first)),
+    ]
+}
