@@ -28,7 +28,6 @@ use iroh::endpoint::{
     QuicTransportConfig, QuicTransportConfigBuilder, RecvStream, SendStream, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, TransportAddr, Watcher};
-use noq_proto::congestion::CubicConfig;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,9 +61,6 @@ const PATH_SILENT: Duration = Duration::from_secs(7);
 /// Where nothing was said for so long, a sign of life is asked for on all paths at once. iroh's own, which it
 /// asks for on each path by itself, don't do: the answer comes on another path, and holds the next one back.
 const ASK_FOR_LIFE: Duration = Duration::from_secs(3);
-/// Bytes that may be under way before anything is known of a path: 32 packets, as large sites send, and not
-/// the 10 of RFC 9002 §7.2. A page is many small files over one connection that was just made.
-const FIRST_FLIGHT: u64 = 32 * 1200;
 /// A connection that came up by a relay though the node is elsewhere, too, is lifted from it: after
 /// so long a connection is tried beside it, then after four times as long, so many times.
 const LIFT_AFTER: Duration = Duration::from_secs(2);
@@ -844,10 +840,7 @@ pub(crate) fn builder(identity: [u8; 32]) -> iroh::endpoint::Builder {
 }
 
 fn transport() -> QuicTransportConfigBuilder {
-    let mut congestion = CubicConfig::default();
-    congestion.initial_window(FIRST_FLIGHT);
     QuicTransportConfig::builder()
-        .congestion_controller_factory(Arc::new(congestion))
         .max_concurrent_bidi_streams(MAX_STREAMS.into())
         .max_concurrent_uni_streams(0u8.into())
         .default_path_max_idle_timeout(PATH_SILENT)

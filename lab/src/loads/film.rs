@@ -17,7 +17,7 @@ const MIDDLE: u64 = FILM / 10 * 7;
 
 /// Measures.
 pub(super) fn measure() -> anyhow::Result<Vec<Loads>> {
-    let stage = Stage::set()?;
+    let mut stage = Stage::set()?;
     let films = Films::new(&stage)?;
     let site = |film: &str| {
         let curl = stage.scene.curl(HOME).arg("-r").arg(part(MIDDLE));
@@ -32,8 +32,10 @@ pub(super) fn measure() -> anyhow::Result<Vec<Loads>> {
     }
     let film = films.next()?;
     look(&stage, Way::Injector, &film)?;
-    stage.network.warm(&film)?;
     all.push(Loads::of("Injector, which has it", || look(&stage, Way::Injector, &film))?);
+    stage.network.warm(&film)?;
+    stage.network.warm(BEFORE)?;
+    stage.network.injector.kill();
     all.push(Loads::of("Swarm", || look(&stage, Way::Swarm, &film))?);
     Ok(all)
 }
