@@ -18,7 +18,7 @@ use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::edition;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::favour::{Favour, Standing};
-use busel_proto::id::PeerId;
+use busel_proto::id::{Hash, PeerId};
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket, VeilTicket};
 use busel_proto::memory::Step;
 use busel_proto::message::Ask;
@@ -738,10 +738,15 @@ impl Node {
         let store = self.store.clone();
         Saver::start(store, &self.tasks, self.stop.clone(), move |snapshot| {
             node.hot.forget(&snapshot.key());
-            if let Some(partials) = &node.partials {
-                partials.forget(&snapshot.head().root);
-            }
+            node.forget_partial(&snapshot.head().root);
         })
+    }
+
+    /// What has come of a body is stored whole, or can't be read.
+    pub(crate) fn forget_partial(&self, root: &Hash) {
+        if let Some(partials) = &self.partials {
+            partials.forget(root);
+        }
     }
 }
 

@@ -32,11 +32,15 @@ impl Partials {
     /// That of a snapshot, which may be begun by this; `None` if there is no place for it.
     pub(crate) fn begin(&self, store: &Store, snapshot: &Snapshot) -> Option<Arc<Partial>> {
         let (root, len) = (snapshot.head().root, snapshot.head().len);
-        if let Some(known) = self.find(&root) {
-            return Some(known);
-        }
         let most = (store.usage().quota / SHARE).min(MAX_PARTIAL);
+        if len > most {
+            return None;
+        }
         let mut all = self.lock();
+        let known = all.iter().find(|one| one.blob.root() == root && one.blob.len() == len);
+        if let Some(known) = known {
+            return Some(Arc::clone(known));
+        }
         while all.len() >= MAX || all.iter().map(|one| one.blob.len()).sum::<u64>() + len > most {
             // What somebody is loading stays.
             let unused = all.iter().position(|one| Arc::strong_count(one) == 1)?;
@@ -55,9 +59,13 @@ impl Partials {
         self.lock().iter().find(|one| one.blob.root() == *root).cloned()
     }
 
-    /// That of a page.
-    pub(crate) fn find_page(&self, key: &SnapshotKey) -> Option<Arc<Partial>> {
-        self.lock().iter().find(|one| one.snapshot.key() == *key).cloned()
+    /// The newest of a page, or the one with this body.
+    pub(crate) fn find_page(&self, key: &SnapshotKey, root: Option<Hash>) -> Option<Arc<Partial>> {
+        let all = self.lock();
+        let fits = |one: &&Arc<Partial>| {
+            one.snapshot.key() == *key && root.is_none_or(|root| root == one.blob.root())
+        };
+        all.iter().filter(fits).max_by_key(|one| one.snapshot.head().fetched_at).cloned()
     }
 
     /// It is stored whole.

@@ -17,6 +17,7 @@ use busel_proto::giving::Kind;
 use busel_proto::id::{Hash, PeerId, SnapshotKey};
 use busel_proto::invite::InjectorTicket;
 use busel_proto::message::{Answer, Ask, MAX_FRAME, news};
+use busel_proto::plan::{PIECE, Pieces};
 use busel_store::BlobReader;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
@@ -45,7 +46,7 @@ const MAX_PEER_CONNECTIONS: usize = 8;
 /// Windows of a body that are read before the one being sent has gone.
 const READ_AHEAD: usize = 2;
 /// Who asks which pieces have come is told for so long, and of several at once after such a pause.
-const NEWS_LIMIT: Duration = Duration::from_secs(600);
+const NEWS_LIMIT: Duration = Duration::from_secs(60);
 const NEWS_PAUSE: Duration = Duration::from_millis(100);
 /// A peer has this long to say what it wants.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -209,8 +210,7 @@ async fn fetch_part(
     from: Option<u64>,
     root: Option<Hash>,
 ) -> Result<(), Failure> {
-    let partial = node.partials.as_ref().and_then(|partials| partials.find_page(&key));
-    let partial = partial.filter(|part| root.is_none_or(|root| root == part.blob().root()));
+    let partial = node.partials.as_ref().and_then(|partials| partials.find_page(&key, root));
     let Some((partial, from)) = partial.zip(from) else {
         return say(reply, &Answer::Nothing).await;
     };
@@ -275,7 +275,13 @@ async fn has(node: &Node, mut reply: Reply, root: Hash, len: u64) -> Result<(), 
     }
     let Some(partial) = part(node, root, len) else { return say(reply, &Answer::Nothing).await };
     let mut pieces = partial.pieces();
+    // It is kept for those who load it, not for those who ask about it.
+    drop(partial);
     let mut told = pieces.borrow_and_update().clone();
+    let is_whole = |pieces: &Pieces| (0..len.div_ceil(PIECE)).all(|piece| pieces.has(piece));
+    if is_whole(&told) {
+        return say(reply, &Answer::Has { pieces: None }).await;
+    }
     reply.write(&Answer::Has { pieces: Some(told.clone()) }.to_frame()).await?;
     reply.flush().await?;
     let until = tokio::time::Instant::now() + NEWS_LIMIT;
@@ -284,7 +290,7 @@ async fn has(node: &Node, mut reply: Reply, root: Hash, len: u64) -> Result<(), 
         reply.write_frame(news(&now.beyond(&told)).into()).await?;
         reply.flush().await?;
         told = now;
-        if partial.blob().has(&(0..len)) {
+        if is_whole(&told) {
             break;
         }
         tokio::time::sleep(NEWS_PAUSE).await;

@@ -64,7 +64,7 @@ pub fn window_after(from: u64, offset: u64, end: u64) -> Option<Range<u64>> {
 
 /// Where the part of a body ends that comes with the answer to `fetch/1` from this byte on.
 pub fn lead(from: u64, len: u64) -> u64 {
-    from.saturating_add(LEAD).next_multiple_of(MAX_WINDOW).min(len)
+    from.saturating_add(LEAD).checked_next_multiple_of(MAX_WINDOW).unwrap_or(len).min(len)
 }
 
 /// Hashes a body as it comes and keeps what proves its parts.

@@ -14,7 +14,7 @@
 //!
 //! What has bytes, streams and peers is the shell's: it carries out [`Output`] and reports [`Input`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -38,15 +38,15 @@ const MOST_PIECES: u64 = 16;
 /// Where others give on what they get, it is drawn by lot which of the next so many pieces is asked of who has
 /// all: those who read at the same time so ask for different ones …
 const NEAR: u64 = 32;
-/// … unless the reader has waited for so long.
-const WAITS: Duration = Duration::from_secs(4);
+/// … unless the reader has waited for so long. Then what they wait for is asked of a second source, too.
+const WAITS: Duration = Duration::from_millis(600);
 /// Sources of which a plan makes use at a time.
 pub const MAX_SOURCES: usize = 32;
-/// A source of which nothing is known brings its first bytes within this, …
-const PRIOR: Duration = Duration::from_secs(2);
-/// … and others within so many times their usual pause, but within these.
+/// A source of which nothing is known brings the first bytes of an order within this, …
+const PRIOR: Duration = Duration::from_secs(3);
+/// … others within so many times what they usually take for that, or for the next bytes, but within these.
 const PATIENCE: u32 = 4;
-const LIMITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+const LIMITS: (Duration, Duration) = (Duration::from_millis(750), Duration::from_secs(20));
 /// A source that was given up rests so long, twice as long each further time, and is then asked again …
 const REST: Duration = Duration::from_secs(1);
 /// … but not more often than this in a row.
@@ -58,6 +58,8 @@ const TWICE: usize = 2;
 pub type Source = usize;
 /// An order, by its number in this plan.
 pub type Order = u64;
+/// What a source sends already when the plan begins: how long its first bytes took is not known.
+const LEAD: Order = 0;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +68,12 @@ pub enum Input {
     Joined(Source, Option<Pieces>),
     /// A source has one more piece.
     Has(Source, u64),
+    /// A source gets no more pieces than it has.
+    Settled(Source),
     /// This piece is there, from before.
     There(u64),
+    /// For so long nobody looked at what came.
+    Slept(Duration),
     /// The bytes of an order are there, verified, up to this one.
     Came(Order, u64),
     /// An order broke off; nothing speaks against its source.
@@ -179,13 +185,32 @@ struct State {
     speed: Option<u64>,
     /// What came since that was last reckoned, and in which time.
     counted: (u64, Duration),
-    /// The usual pause before its next bytes.
+    /// How long its first bytes of an order usually take, and the pause before its next ones.
+    first: Option<Duration>,
     pause: Option<Duration>,
+    /// Whether it may get what it does not have yet.
+    grows: bool,
+    /// Whether anything came of it.
+    sent: bool,
     faults: u32,
     rests_until: Tick,
 }
 
 impl State {
+    /// Its next bytes came after so long.
+    fn paused(usual: &mut Option<Duration>, took: Duration) {
+        *usual = Some(usual.map_or(took, |usual| took.max((usual * 7 + took) / 8)));
+    }
+
+    /// How long its next bytes are waited for.
+    fn patience(&self, begun: bool) -> Duration {
+        let usual = if begun { self.pause } else { self.first };
+        let Some(usual) = usual else { return PRIOR };
+        let window = self.speed.map_or(0, |speed| MAX_WINDOW * 1000 / speed.max(1));
+        let usual = usual.max(Duration::from_millis(window));
+        (usual * PATIENCE).clamp(LIMITS.0, LIMITS.1)
+    }
+
     /// So much came in this time.
     fn count(&mut self, bytes: u64, took: Duration) {
         const ENOUGH: Duration = Duration::from_millis(20);
@@ -224,7 +249,7 @@ impl Plan {
             first,
             sources: BTreeMap::new(),
             orders: BTreeMap::new(),
-            next: 0,
+            next: LEAD + 1,
             passed_at: None,
             out: VecDeque::new(),
         };
@@ -236,7 +261,8 @@ impl Plan {
     /// Whether it has more is not known yet.
     pub fn begun(&mut self, source: Source, bytes: Range<u64>, now: Tick) -> Order {
         self.handle(Input::Joined(source, Some(Pieces::default())), now);
-        self.order(source, bytes, now)
+        self.order(LEAD, source, bytes, now);
+        LEAD
     }
 
     /// Takes in what happened.
@@ -244,8 +270,18 @@ impl Plan {
         match input {
             Input::Joined(source, has) => {
                 if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&source) {
-                    self.sources.entry(source).or_default().has = has;
+                    let state = self.sources.entry(source).or_default();
+                    (state.grows, state.has) = (has.is_some(), has);
                 }
+            }
+            Input::Settled(source) => {
+                if let Some(state) = self.sources.get_mut(&source) {
+                    state.grows = false;
+                }
+            }
+            Input::Slept(time) => {
+                self.orders.values_mut().for_each(|under| under.since = under.since + time);
+                self.passed_at = self.passed_at.map(|at| at + time);
             }
             Input::Timeout => {}
             Input::Has(source, piece) => {
@@ -291,9 +327,10 @@ impl Plan {
         if self.sources.is_empty() {
             return Output::Lost;
         }
-        let due = self.orders.values().map(|under| under.since + self.patience(under.source));
+        let due = self.orders.values().map(|under| self.due(under));
         let rested = self.sources.values().map(|state| state.rests_until);
-        Output::Wait(due.chain(rested.filter(|at| *at > now)).min())
+        let waits = self.passed_at.filter(|_| self.ahead().is_some()).map(|at| at + WAITS);
+        Output::Wait(due.chain(rested.chain(waits).filter(|at| *at > now)).min())
     }
 
     /// Whether all that is wanted is there.
@@ -305,7 +342,7 @@ impl Plan {
 
     /// Whether there is a source that may get pieces that it does not have yet.
     pub fn hopes(&self) -> bool {
-        self.sources.values().any(|state| state.has.is_some())
+        self.sources.values().any(|state| state.grows)
     }
 
     /// Bytes that may be there and not be passed on yet, for a reader.
@@ -343,11 +380,14 @@ impl Plan {
         let (at, source, over) = (under.at, under.source, under.at >= under.bytes.end);
         if let Some(state) = self.sources.get_mut(&source) {
             state.faults = 0;
-            state.pause = Some(state.pause.map_or(took, |pause| took.max((pause * 7 + took) / 8)));
             // The way there and back is in the first bytes' time.
             if begun {
+                State::paused(&mut state.pause, took);
                 state.count(at - before, took);
+            } else if order != LEAD {
+                State::paused(&mut state.first, took);
             }
+            state.sent = true;
         }
         // What is sent one after the other is waited for one after the other.
         for under in self.orders.values_mut().filter(|under| under.source == source) {
@@ -410,24 +450,26 @@ impl Plan {
         state.speed = state.speed.map(|speed| speed / 2);
         state.rests_until = now + REST * 2u32.pow((state.faults - 1).min(8));
         // Who has sent nothing ever is not waited for a second time.
-        if state.faults > MAX_FAULTS || state.pause.is_none() {
+        if state.faults > MAX_FAULTS || !state.sent {
             self.sources.remove(&source);
         }
     }
 
-    fn patience(&self, source: Source) -> Duration {
-        let pause = self.sources.get(&source).and_then(|state| state.pause);
-        pause.map_or(PRIOR, |pause| (pause * PATIENCE).clamp(LIMITS.0, LIMITS.1))
+    fn due(&self, under: &Under) -> Tick {
+        let begun = under.at > under.bytes.start;
+        let state = self.sources.get(&under.source);
+        under.since + state.map_or(PRIOR, |state| state.patience(begun))
+    }
+
+    /// Whether who reads waits for the next piece.
+    fn waits(&self, now: Tick) -> bool {
+        self.ahead().is_some() && self.passed_at.is_some_and(|at| now >= at + WAITS)
     }
 
     /// Orders that bring nothing are given up.
     fn check(&mut self, now: Tick) {
-        let late = self.orders.values().filter(|under| {
-            let patience = self.patience(under.source);
-            now >= under.since + patience
-        });
-        let mut late: Vec<_> = late.map(|under| under.source).collect();
-        late.dedup();
+        let late = self.orders.values().filter(|under| now >= self.due(under));
+        let late: BTreeSet<_> = late.map(|under| under.source).collect();
         for source in late {
             self.give_up(source);
             self.blame(source, now);
@@ -444,7 +486,7 @@ impl Plan {
             for source in &idle {
                 let busy = self.orders.values().filter(|under| under.source == *source).count();
                 // One that has proven nothing yet is not asked for more than one thing.
-                let proven = self.sources[source].pause.is_some();
+                let proven = self.sources[source].sent;
                 if busy > depth || (busy > 0 && !proven) {
                     continue;
                 }
@@ -467,7 +509,10 @@ impl Plan {
         let mut free: Vec<_> = self.pieces.iter().enumerate().filter_map(free).collect();
         if self.ahead().is_some() {
             // Who has all is asked for what others can give on, unless there are none, or the reader waits.
-            let waits = self.passed_at.is_some_and(|at| now - at > WAITS);
+            let waits = self.waits(now);
+            if waits && let Some(next) = self.waited_for(source) {
+                return Some(next);
+            }
             if has.is_some() || waits || !self.hopes() {
                 return free.first().copied();
             }
@@ -482,6 +527,16 @@ impl Plan {
         free.retain(|piece| rarity(*piece) == rarest);
         let lot = usize::try_from(self.dice.next_u64() % free.len() as u64).unwrap_or_default();
         free.get(lot).copied()
+    }
+
+    /// The next piece, if somebody else was asked for it alone, and this source has proven itself.
+    fn waited_for(&self, source: Source) -> Option<u64> {
+        let state = self.sources.get(&source).filter(|state| state.sent)?;
+        self.pieces.front().filter(|piece| !piece.there && piece.asked == 1)?;
+        let has = state.has.as_ref().is_none_or(|has| has.has(self.first));
+        let asked =
+            |under: &Under| under.source == source && pieces_of(&under.bytes).contains(&self.first);
+        (has && !self.orders.values().any(asked)).then_some(self.first)
     }
 
     /// With nothing else left, a piece that a slower source was asked for: for a reader the earliest, which
@@ -531,20 +586,19 @@ impl Plan {
         }
         let start = (first * PIECE).max(self.want.start / GROUP * GROUP);
         let bytes = start..(end * PIECE).min(self.want.end);
-        let order = self.order(source, bytes.clone(), now);
+        let order = self.next;
+        self.next += 1;
+        self.order(order, source, bytes.clone(), now);
         self.out.push_back(Output::Ask(order, source, bytes));
     }
 
-    fn order(&mut self, source: Source, bytes: Range<u64>, now: Tick) -> Order {
+    fn order(&mut self, order: Order, source: Source, bytes: Range<u64>, now: Tick) {
         for number in pieces_of(&bytes) {
             if let Some(piece) = self.piece(number) {
                 piece.asked += 1;
             }
         }
-        let order = self.next;
-        self.next += 1;
         self.orders.insert(order, Under { source, at: bytes.start, bytes, since: now });
-        order
     }
 
     fn is_asked(&self, piece: u64) -> bool {

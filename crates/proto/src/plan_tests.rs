@@ -267,6 +267,50 @@ fn what_was_begun_before_is_gone_on_with() {
     assert_eq!(bytes.start, MIB + PIECE);
 }
 
+/// A plan whose first source has sent the lead quickly and has all, and what it is asked for then.
+fn begun() -> (Plan, Order) {
+    let mut plan = Plan::new(0..8 * MIB, READER, [7; 32]);
+    let lead = plan.begun(0, 0..MIB, Tick(0));
+    (1..=16).for_each(|n| plan.handle(Input::Came(lead, n * MIB / 16), Tick(n * 1000)));
+    plan.handle(Input::Passed(MIB), Tick(16_000));
+    plan.handle(Input::Joined(0, None), Tick(17_000));
+    let Output::Ask(order, 0, _) = plan.poll(Tick(17_000)) else { panic!("{plan:?}") };
+    while !matches!(plan.poll(Tick(17_000)), Output::Wait(_)) {}
+    (plan, order)
+}
+
+#[test]
+fn the_way_there_and_back_is_no_silence() {
+    let (mut plan, _) = begun();
+    assert!(matches!(plan.poll(Tick(1_500_000)), Output::Wait(Some(_))), "{plan:?}");
+    assert!(matches!(plan.poll(Tick(9_000_000)), Output::Cancel(_)), "now it is: {plan:?}");
+}
+
+#[test]
+fn who_reads_and_pauses_blames_nobody() {
+    let (mut plan, order) = begun();
+    plan.handle(Input::Came(order, MIB + GROUP), Tick(100_000));
+    plan.handle(Input::Slept(Duration::from_secs(60)), Tick(60_100_000));
+    assert!(matches!(plan.poll(Tick(60_100_000)), Output::Wait(_)), "{plan:?}");
+}
+
+#[test]
+fn a_slow_line_is_not_a_dead_one() {
+    let line = Line { speed: 30_000, ..Line::new(1, 400) };
+    let ran = run(&[line], 0..2 * MIB, READER);
+    assert!(!ran.lost && beyond(&ran, &[line], 2 * MIB) < 20, "{ran:?}");
+}
+
+#[test]
+fn news_that_failed_stop_nothing_that_comes() {
+    let mut plan = Plan::new(0..8 * MIB, READER, [7; 32]);
+    let lead = plan.begun(0, 0..MIB, Tick(0));
+    plan.handle(Input::Settled(0), Tick(1000));
+    assert!(matches!(plan.poll(Tick(1000)), Output::Wait(Some(_))) && !plan.hopes());
+    plan.handle(Input::Came(lead, MIB), Tick(2000));
+    assert!(matches!(plan.poll(Tick(2000)), Output::Wait(None)), "{plan:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

@@ -14,12 +14,13 @@ use std::time::Duration;
 use busel_net::frame;
 use busel_proto::blob::{self, GROUP};
 use busel_proto::failure::Failure;
-use busel_proto::message::{Answer, Ask, MAX_FRAME, read_news};
+use busel_proto::message::{Answer, Ask, read_news};
 use busel_proto::plan::{Input, Manner, Order, Output, PIECE, Plan, Source};
 use busel_proto::snapshot::Snapshot;
+use busel_proto::time::Tick;
 use bytes::Bytes;
 use futures_util::future::FutureExt;
-use futures_util::stream::{self, BoxStream, SelectAll, Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, SelectAll, StreamExt, TryStreamExt};
 
 use super::beside::is_its_fault;
 use super::swarm::{self, Blob};
@@ -36,6 +37,10 @@ const AHEAD: u64 = 256 << 20;
 const AGAIN: Duration = Duration::from_secs(2);
 /// … but not more often than this.
 const MOST_AGAIN: u32 = 15;
+/// It answers within this.
+const HAS_LIMIT: Duration = Duration::from_secs(9);
+/// The longest frame of news of what it has got since.
+const MAX_NEWS: usize = 64 * 1024;
 
 /// A body on its way.
 struct Many {
@@ -48,11 +53,15 @@ struct Many {
     /// Who sends, by the plan's numbers.
     ways: Vec<Way>,
     orders: Vec<Under>,
-    news: SelectAll<BoxStream<'static, (Source, Input)>>,
+    news: SelectAll<BoxStream<'static, (Source, Vec<Input>)>>,
     /// Who has not said yet what it has.
     unheard: BTreeSet<Source>,
     /// What came, by where it begins.
     there: BTreeMap<u64, Bytes>,
+    /// Who sent what is not so: what they have does not matter any more.
+    liars: BTreeSet<Source>,
+    /// When nobody wanted more.
+    left: Option<Tick>,
     /// Why the last order broke off.
     why: Failure,
 }
@@ -107,11 +116,14 @@ pub(crate) fn body(
         orders: vec![Under { order, source: 0, bytes: from..lead, at: from, items }],
         news,
         there: BTreeMap::new(),
+        liars: BTreeSet::new(),
+        left: None,
         why: Failure::CutOff,
     };
     stream::unfold(Some(many), |many| async {
         let mut many = many?;
         let item = many.next().await?;
+        many.left = Some(many.node.clock.tick());
         let goes_on = item.is_ok();
         Some((item.map(Item::Data), goes_on.then_some(many)))
     })
@@ -120,7 +132,11 @@ pub(crate) fn body(
 
 impl Many {
     async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
-        // What came while nobody read is no sign of a source that is slow.
+        // That nothing was taken in while nobody read is no sign of a source that is slow.
+        if let Some(left) = self.left.take() {
+            let now = self.node.clock.tick();
+            self.plan.handle(Input::Slept(now - left), now);
+        }
         while let Some((at, item)) = next_of(&mut self.orders).now_or_never() {
             self.heard(at, item);
         }
@@ -137,21 +153,29 @@ impl Many {
                 Output::Ask(order, source, bytes) => self.ask(order, source, bytes),
                 Output::Cancel(order) => self.cancel(order),
                 // Somebody else may have it, and whoever reads knows whom to ask.
-                Output::Wait(_) if self.is_stuck() => return Some(Err(self.why.clone())),
-                Output::Done | Output::Lost => return Some(Err(self.why.clone())),
-                Output::Wait(until) => {
-                    tokio::select! {
-                        biased;
-                        (at, item) = next_of(&mut self.orders) => self.heard(at, item),
-                        Some((source, news)) = self.news.next() => {
-                            self.unheard.remove(&source);
-                            self.plan.handle(news, self.node.clock.tick());
-                        }
-                        () = self.node.clock.alarm(until) => {
-                            self.plan.handle(Input::Timeout, self.node.clock.tick());
-                        }
-                    }
+                Output::Wait(None) if self.is_stuck() => return Some(Err(self.why.clone())),
+                Output::Lost if self.unheard.is_empty() => return Some(Err(self.why.clone())),
+                Output::Done => return Some(Err(self.why.clone())),
+                Output::Lost => self.wait(None).await,
+                Output::Wait(until) => self.wait(until).await,
+            }
+        }
+    }
+
+    /// Waits for bytes, or news of who has which, or until then.
+    async fn wait(&mut self, until: Option<Tick>) {
+        tokio::select! {
+            biased;
+            (at, item) = next_of(&mut self.orders) => self.heard(at, item),
+            Some((source, news)) = self.news.next() => {
+                self.unheard.remove(&source);
+                let now = self.node.clock.tick();
+                for input in news.into_iter().filter(|_| !self.liars.contains(&source)) {
+                    self.plan.handle(input, now);
                 }
+            }
+            () = self.node.clock.alarm(until) => {
+                self.plan.handle(Input::Timeout, self.node.clock.tick());
             }
         }
     }
@@ -178,6 +202,17 @@ impl Many {
 
     /// The next bytes out of the file, if they are there.
     async fn read(&mut self) -> Option<Bytes> {
+        let bytes = self.try_read().await?;
+        if bytes.is_none() {
+            // The disk has lost it. Others are not told that it is there, either.
+            self.node.forget_partial(&self.blob.root);
+            self.partial = None;
+        }
+        bytes
+    }
+
+    /// `None` if it is not there, `Some(None)` if it is and can't be read.
+    async fn try_read(&mut self) -> Option<Option<Bytes>> {
         let start = self.at / GROUP * GROUP;
         let piece = start..((start / PIECE + 1) * PIECE).min(self.blob.len);
         let partial = self.partial.clone().filter(|partial| partial.blob().has(&piece))?;
@@ -186,8 +221,9 @@ impl Many {
             let encoded = partial.blob().window(range.clone()).ok()??;
             blob::decode_window(root, len, range, &encoded).ok()
         });
-        let bytes = read.await.ok()??;
-        Some(bytes.slice(usize::try_from(self.at - start).ok()?..))
+        let bytes = read.await.ok().flatten();
+        let skip = usize::try_from(self.at - start).ok()?;
+        Some(bytes.map(|bytes| bytes.slice(skip..)))
     }
 
     fn ask(&mut self, order: Order, source: Source, bytes: Range<u64>) {
@@ -240,7 +276,11 @@ impl Many {
             self.node.failed(&way.peer);
         }
         pass_by_others(&mut self.ways[source]);
-        let gone = matches!(failure, Failure::NobodyHasIt | Failure::NotAuthentic(_));
+        let lied = matches!(failure, Failure::NotAuthentic(_));
+        if lied {
+            self.liars.insert(source);
+        }
+        let gone = lied || failure == Failure::NobodyHasIt;
         let input = if gone { Input::Left(source) } else { Input::Broke(order) };
         self.plan.handle(input, now);
         if failure != Failure::NobodyHasIt {
@@ -251,7 +291,8 @@ impl Many {
     fn keep(&mut self, from: u64, bytes: Bytes) {
         let to = from + bytes.len() as u64;
         let known = self.there.get(&from).is_some_and(|known| known.len() >= bytes.len());
-        let far = self.partial.is_some() && from > self.at + HELD;
+        let filed = |partial: &Arc<Partial>| partial.blob().has(&(from / GROUP * GROUP..to));
+        let far = from > self.at + HELD && self.partial.as_ref().is_some_and(filed);
         if !known && !far && to > self.at {
             self.there.insert(from, bytes);
         }
@@ -277,49 +318,60 @@ async fn next_of(orders: &mut [Under]) -> (usize, Option<Result<Item, Failure>>)
     .await
 }
 
-/// Which pieces a node has, and gets.
+/// Where the talk with a node about its pieces stands.
+enum Talk {
+    /// It is asked for this time.
+    Ask(u32),
+    /// It says what comes, since it was asked for this time.
+    Listen(u32, Voice),
+    Over,
+}
+
+/// Which pieces a node has, and gets: what is to be told to the plan, if anything.
 fn news(
     node: &Node,
     way: &Way,
     source: Source,
     blob: &Blob,
-) -> BoxStream<'static, (Source, Input)> {
+) -> BoxStream<'static, (Source, Vec<Input>)> {
     let (node, way) = (node.clone(), way.clone());
     let ask = Ask::Has { root: blob.root, len: blob.len };
-    stream::iter(0..MOST_AGAIN)
-        .then(move |nth| {
-            let (node, way, ask) = (node.clone(), way.clone(), ask.clone());
-            async move {
-                if nth > 0 {
-                    tokio::time::sleep(AGAIN).await;
+    let talk = stream::unfold(Talk::Ask(0), move |talk| {
+        let (node, way, ask) = (node.clone(), way.clone(), ask.clone());
+        async move {
+            match talk {
+                Talk::Ask(nth) => {
+                    if nth > 0 {
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                    let again = if nth < MOST_AGAIN { Talk::Ask(nth + 1) } else { Talk::Over };
+                    let heard = tokio::time::timeout(HAS_LIMIT, hear(&node, &way, &ask)).await;
+                    Some(match heard {
+                        Ok(Ok((Answer::Has { pieces: None }, _))) => {
+                            (vec![Input::Joined(source, None)], Talk::Over)
+                        }
+                        Ok(Ok((Answer::Has { pieces }, voice))) => {
+                            (vec![Input::Joined(source, pieces)], Talk::Listen(nth, voice))
+                        }
+                        // It may send something all the same.
+                        _ => (vec![Input::Settled(source)], again),
+                    })
                 }
-                match hear(&node, &way, &ask).await {
-                    Ok((Answer::Has { pieces }, voice)) => Some((pieces, voice)),
-                    _ => None,
+                Talk::Listen(nth, mut voice) => {
+                    let frame = frame::read(&mut voice, MAX_NEWS).await.ok();
+                    let pieces = frame.and_then(|frame| read_news(&frame).ok());
+                    Some(match pieces {
+                        Some(pieces) => {
+                            let has = pieces.into_iter().map(|piece| Input::Has(source, piece));
+                            (has.collect(), Talk::Listen(nth, voice))
+                        }
+                        None if nth < MOST_AGAIN => (Vec::new(), Talk::Ask(nth + 1)),
+                        None => (vec![Input::Settled(source)], Talk::Over),
+                    })
                 }
+                Talk::Over => None,
             }
-        })
-        // Once it has some of it, it is not asked again.
-        .scan(false, |over, heard| {
-            let goes_on = !std::mem::replace(over, heard.is_some());
-            std::future::ready(goes_on.then_some(heard))
-        })
-        .flat_map(move |heard| match heard {
-            Some((pieces, voice)) => {
-                let joined = stream::iter([Input::Joined(source, pieces)]);
-                joined.chain(more(source, voice)).boxed()
-            }
-            None => stream::iter([Input::Left(source)]).boxed(),
-        })
-        .map(move |news| (source, news))
-        .boxed()
-}
-
-/// The pieces that it gets from now on.
-fn more(source: Source, voice: Voice) -> impl Stream<Item = Input> {
-    let frames = stream::unfold(voice, |mut voice| async {
-        let frame = frame::read(&mut voice, MAX_FRAME).await.ok()?;
-        Some((read_news(&frame).ok()?, voice))
+        }
     });
-    frames.flat_map(stream::iter).map(move |piece| Input::Has(source, piece))
+    talk.map(move |inputs| (source, inputs)).boxed()
 }
