@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use busel_proto::blob::{GROUP, MAX_WINDOW, window_after};
-use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len};
+use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len, news, read_news};
 use busel_proto::page::HostName;
 
 /// What is read is written again the same; what is sane has windows that fit.
@@ -20,6 +20,7 @@ pub fn ask(data: &[u8]) {
             assert_eq!(HostName::parse(host.as_str()).as_ref(), Ok(&host), "a host has one form");
         }
         Ask::Fetch { .. }
+        | Ask::Has { .. }
         | Ask::Inject { .. }
         | Ask::Pass { .. }
         | Ask::Nodes { .. }
@@ -34,9 +35,12 @@ pub fn ask(data: &[u8]) {
     }
 }
 
-/// What is read is written again the same.
+/// What is read is written again the same, also the news that follow an answer.
 pub fn answer(data: &[u8]) {
     header(data);
+    if let Ok(pieces) = read_news(data) {
+        assert_eq!(news(&pieces), data, "news have one form");
+    }
     let Ok(answer) = Answer::from_frame(data) else { return };
     same(&answer.to_frame(), data);
 }
