@@ -68,7 +68,7 @@ impl Partials {
         all.iter().filter(fits).max_by_key(|one| one.snapshot.head().fetched_at).cloned()
     }
 
-    /// It is stored whole.
+    /// It is stored whole, or can't be read.
     pub(crate) fn forget(&self, root: &Hash) {
         self.lock().retain(|one| one.blob.root() != *root);
     }

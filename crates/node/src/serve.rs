@@ -268,7 +268,7 @@ fn part(node: &Node, root: Hash, len: u64) -> Option<Arc<Partial>> {
     Some(partial).filter(|partial| partial.blob().len() == len)
 }
 
-/// Says which pieces of a blob are there, and then which have come, until all are or nobody listens.
+/// Says which pieces of a blob are there, and then for a while which have come.
 async fn has(node: &Node, mut reply: Reply, root: Hash, len: u64) -> Result<(), Failure> {
     if whole(node, &reply, root, len).await.is_some() {
         return say(reply, &Answer::Has { pieces: None }).await;

@@ -76,7 +76,7 @@ pub enum Input {
     Slept(Duration),
     /// The bytes of an order are there, verified, up to this one.
     Came(Order, u64),
-    /// An order broke off; nothing speaks against its source.
+    /// An order broke off: its source rests, and is asked again.
     Broke(Order),
     /// Its source does not have that, sent what is not so, or is gone: it is asked no more.
     Left(Source),
@@ -202,13 +202,17 @@ impl State {
         *usual = Some(usual.map_or(took, |usual| took.max((usual * 7 + took) / 8)));
     }
 
-    /// How long its next bytes are waited for.
-    fn patience(&self, begun: bool) -> Duration {
-        let usual = if begun { self.pause } else { self.first };
-        let Some(usual) = usual else { return PRIOR };
+    /// How long its next bytes usually take: no less than the largest window does.
+    fn usual(&self, begun: bool) -> Option<Duration> {
         let window = self.speed.map_or(0, |speed| MAX_WINDOW * 1000 / speed.max(1));
-        let usual = usual.max(Duration::from_millis(window));
-        (usual * PATIENCE).clamp(LIMITS.0, LIMITS.1)
+        let usual = if begun { self.pause } else { self.first };
+        Some(usual?.max(Duration::from_millis(window)))
+    }
+
+    /// How long they are waited for.
+    fn patience(&self, begun: bool) -> Duration {
+        let usual = self.usual(begun);
+        usual.map_or(PRIOR, |usual| (usual * PATIENCE).clamp(LIMITS.0, LIMITS.1))
     }
 
     /// So much came in this time.
@@ -510,7 +514,7 @@ impl Plan {
         if self.ahead().is_some() {
             // Who has all is asked for what others can give on, unless there are none, or the reader waits.
             let waits = self.waits(now);
-            if waits && let Some(next) = self.waited_for(source) {
+            if waits && let Some(next) = self.waited_for(source, now) {
                 return Some(next);
             }
             if has.is_some() || waits || !self.hopes() {
@@ -529,14 +533,18 @@ impl Plan {
         free.get(lot).copied()
     }
 
-    /// The next piece, if somebody else was asked for it alone, and this source has proven itself.
-    fn waited_for(&self, source: Source) -> Option<u64> {
+    /// The next piece, if one other source alone was asked for it and is slower with it than usual, and this one has
+    /// proven itself.
+    fn waited_for(&self, source: Source, now: Tick) -> Option<u64> {
         let state = self.sources.get(&source).filter(|state| state.sent)?;
-        self.pieces.front().filter(|piece| !piece.there && piece.asked == 1)?;
         let has = state.has.as_ref().is_none_or(|has| has.has(self.first));
-        let asked =
-            |under: &Under| under.source == source && pieces_of(&under.bytes).contains(&self.first);
-        (has && !self.orders.values().any(asked)).then_some(self.first)
+        self.pieces.front().filter(|piece| has && !piece.there && piece.asked == 1)?;
+        let under =
+            self.orders.values().find(|under| pieces_of(&under.bytes).contains(&self.first))?;
+        let begun = under.at > under.bytes.start;
+        let usual = self.sources.get(&under.source).and_then(|state| state.usual(begun));
+        let late = now >= under.since + usual.map_or(WAITS, |usual| WAITS.max(usual * 2));
+        (late && under.source != source).then_some(self.first)
     }
 
     /// With nothing else left, a piece that a slower source was asked for: for a reader the earliest, which

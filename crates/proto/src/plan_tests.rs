@@ -302,6 +302,14 @@ fn a_slow_line_is_not_a_dead_one() {
 }
 
 #[test]
+fn slow_lines_are_not_asked_for_the_same_things() {
+    let line = Line { speed: 60_000, ..Line::new(1, 200) };
+    let ran = run(&[line, line, line], 0..8 * MIB, READER);
+    let sent: u64 = ran.sent.iter().sum();
+    assert!(!ran.lost && sent < 9 * MIB, "{ran:?}");
+}
+
+#[test]
 fn news_that_failed_stop_nothing_that_comes() {
     let mut plan = Plan::new(0..8 * MIB, READER, [7; 32]);
     let lead = plan.begun(0, 0..MIB, Tick(0));
