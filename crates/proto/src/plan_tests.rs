@@ -301,12 +301,37 @@ fn a_slow_line_is_not_a_dead_one() {
     assert!(!ran.lost && beyond(&ran, &[line], 2 * MIB) < 20, "{ran:?}");
 }
 
+/// What the second source is asked for when the first is slow with the next piece, whose last bytes came so many
+/// milliseconds ago.
+fn beside_a_slow_one(ago: u64) -> u64 {
+    let ms = |ms: u64| Tick(ms * 1000);
+    let mut plan = Plan::new(0..64 * MIB, READER, [7; 32]);
+    let lead = plan.begun(0, 0..2 * PIECE, ms(0));
+    plan.handle(Input::Joined(0, None), ms(0));
+    plan.handle(Input::Joined(1, None), ms(0));
+    let Output::Ask(order, 1, bytes) = plan.poll(ms(0)) else { panic!("{plan:?}") };
+    plan.handle(Input::Came(order, bytes.end), ms(100));
+    let Output::Ask(order, 1, bytes) = plan.poll(ms(100)) else { panic!("{plan:?}") };
+    while !matches!(plan.poll(ms(100)), Output::Wait(_)) {}
+    for at in 1..=2 {
+        plan.handle(Input::Came(lead, at * 4 * GROUP), ms(at * 1000));
+        plan.handle(Input::Passed(at * 4 * GROUP), ms(at * 1000));
+    }
+    plan.handle(Input::Came(order, bytes.end), ms(2000 + ago));
+    loop {
+        match plan.poll(ms(2000 + ago)) {
+            Output::Ask(_, 1, bytes) => return bytes.start,
+            Output::Ask(..) | Output::Cancel(_) => {}
+            other => panic!("{other:?}: {plan:?}"),
+        }
+    }
+}
+
 #[test]
-fn slow_lines_are_not_asked_for_the_same_things() {
-    let line = Line { speed: 60_000, ..Line::new(1, 200) };
-    let ran = run(&[line, line, line], 0..8 * MIB, READER);
-    let sent: u64 = ran.sent.iter().sum();
-    assert!(!ran.lost && sent < 9 * MIB, "{ran:?}");
+fn what_a_reader_waits_for_is_asked_of_a_second_source_if_the_first_is_slower_than_usual() {
+    // A window takes it four seconds, so that it is late after eight.
+    assert!(beside_a_slow_one(700) > 2 * PIECE, "the first one is only slow");
+    assert_eq!(beside_a_slow_one(8100), 0);
 }
 
 #[test]
