@@ -43,7 +43,7 @@ async fn knows(node: &Node, count: usize) -> Vec<Upstream> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_found_leads_where_the_plain_way_does_not() {
     let world = World::start().await;
-    let (socks, dns) = (Socks::start().await, Dns::start(|_, _| vec![]).await);
+    let (socks, dns) = (Socks::start().await, Dns::start(|_| vec![]).await);
     // Beside it a server that is no proxy.
     let ports = vec![socks.addr.port(), world.origin.addr.port()];
     let node = world.join(finder(&world, dns.addr, ports)).await;
@@ -74,7 +74,7 @@ async fn what_is_found_leads_where_the_plain_way_does_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_looked_for_unless_that_is_allowed() {
     let world = World::start().await;
-    let dns = Dns::start(|_, _| vec![]).await;
+    let dns = Dns::start(|_| vec![]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ports = vec![listener.local_addr().unwrap().port()];
     let config = Config { upstream_find: false, ..finder(&world, dns.addr, ports.clone()) };

@@ -56,7 +56,7 @@ async fn a_resolver_over_https_is_believed_by_the_own_authorities_and_by_no_othe
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_an_encrypted_resolver_does_not_know_is_not_told_to_others_in_clear_text() {
     let world = World::start().await;
-    let clear = Dns::start(|_, _| vec![LOCALHOST]).await;
+    let clear = Dns::start(|_| vec![LOCALHOST]).await;
     let dns = SecureDns::start(|name| match name {
         "secret.example" => vec![],
         _ => vec![LOCALHOST],
@@ -75,7 +75,7 @@ async fn a_name_that_an_encrypted_resolver_does_not_know_is_not_told_to_others_i
 async fn a_resolver_that_does_not_answer_is_not_waited_for_each_time() {
     let world = World::start().await;
     let port = world.origin.addr.port();
-    let (dead, alive) = (Dns::silent().await, Dns::start(|_, _| vec![LOCALHOST]).await);
+    let (dead, alive) = (Dns::silent().await, Dns::start(|_| vec![LOCALHOST]).await);
     let dns = vec![Resolver::Plain(dead.addr), Resolver::Plain(alive.addr)];
     let node = Node::start(by(&world, dns)).await.unwrap();
     assert_eq!(get(&node, HOST, port).await.expect("by the second one"), Route::Direct);
@@ -111,7 +111,7 @@ async fn while_one_encrypted_resolver_is_silent_another_answers_and_nothing_is_s
 {
     let world = World::start().await;
     let ((silent, taken), dns) = (mute().await, SecureDns::start(|_| vec![LOCALHOST]).await);
-    let clear = Dns::start(|_, _| vec![LOCALHOST]).await;
+    let clear = Dns::start(|_| vec![LOCALHOST]).await;
     let mut config = by(&world, vec![silent, dns.resolver(), Resolver::Plain(clear.addr)]);
     dns.believed_by(&mut config);
     let node = Node::start(config).await.unwrap();
@@ -134,7 +134,7 @@ async fn when_all_encrypted_resolvers_are_silent_one_in_clear_text_is_asked_if_t
  {
     let world = World::start().await;
     let ((one, first), (other, second)) = (mute().await, mute().await);
-    let clear = Dns::start(|_, _| vec![LOCALHOST]).await;
+    let clear = Dns::start(|_| vec![LOCALHOST]).await;
     let mut config = by(&world, vec![one, other, Resolver::Plain(clear.addr)]);
     let guarded = "guarded.example";
     config.sites =

@@ -21,7 +21,7 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_is_looked_up_by_the_proxy_and_by_nobody_else() {
     let world = World::start().await;
-    let (socks, dns) = (Socks::start().await, Dns::start(|_, _| vec![LOCALHOST]).await);
+    let (socks, dns) = (Socks::start().await, Dns::start(|_| vec![LOCALHOST]).await);
     let mut config = world.reader_sent_to(world.origin.addr);
     config.connect_to.clear();
     config.dns = vec![Resolver::Plain(dns.addr), Resolver::System];
@@ -114,7 +114,7 @@ fn targets_but(socks: &Socks, known: &[u16]) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn for_others_no_name_is_left_to_the_proxy() {
-    let (socks, dns) = (Socks::start().await, Dns::start(|_, _| vec![LOCALHOST]).await);
+    let (socks, dns) = (Socks::start().await, Dns::start(|_| vec![LOCALHOST]).await);
     let world = World::with(behind(&socks, vec![Resolver::Plain(dns.addr)]), any_host).await;
     let asker = asker_of(&world).await;
     let said = asked_for(&world, &asker, "https://loopback.example/").await;

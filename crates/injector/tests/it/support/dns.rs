@@ -51,12 +51,10 @@ impl Dns {
         Self { addr, queries, names, task }
     }
 
-    /// Answers each query for IPv4 addresses by `answer`, which gets the name and how many such
-    /// queries came before; the IPv6 addresses among them answer the other kind of query. Nothing
-    /// may be remembered: each has a lifetime of 0.
-    pub(crate) async fn start(
-        answer: impl Fn(&str, usize) -> Vec<IpAddr> + Send + 'static,
-    ) -> Self {
+    /// Answers each query for IPv4 addresses by `answer`, which gets the name; the IPv6 addresses
+    /// among them answer the other kind of query. Nothing may be remembered: each has a lifetime of
+    /// 0. A query may come twice: who waits long for an answer asks again.
+    pub(crate) async fn start(answer: impl Fn(&str) -> Vec<IpAddr> + Send + 'static) -> Self {
         let socket = UdpSocket::bind(LOOPBACK).await.unwrap();
         let addr = socket.local_addr().unwrap();
         let (queries, names) = (Arc::<AtomicUsize>::default(), Names::default());
@@ -66,11 +64,10 @@ impl Dns {
             loop {
                 let (len, from) = socket.recv_from(&mut packet).await.unwrap();
                 let Some((name, kind, end)) = question(&packet[..len]) else { continue };
-                let before = match kind {
-                    A => count.fetch_add(1, Ordering::SeqCst),
-                    _ => count.load(Ordering::SeqCst).saturating_sub(1),
-                };
-                let ips = answer(&name, before);
+                if kind == A {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+                let ips = answer(&name);
                 seen.lock().unwrap().insert(name);
                 let reply = reply(&packet[..end], kind, &ips);
                 socket.send_to(&reply, from).await.unwrap();
