@@ -2,6 +2,7 @@
 //!
 //! `bounded --write-seeds` writes it to `fuzz/seeds/`, where both fuzzers read it.
 
+use busel_proto::card::Card;
 use busel_proto::carrier::Frame;
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, TrustedRoot};
@@ -124,6 +125,13 @@ fn head() -> Head {
     }
 }
 
+fn card() -> Signed<Card> {
+    let veil =
+        VeilTicket { addrs: vec!["198.51.100.7:44443".into()], secret: VeilSecret([8; 32]) };
+    let peer = PeerId(PublicKey::from(&root()).0);
+    Signed::sign(&Card { v: 1, peer, veil, made_at: UnixTime(86_400) }, &root())
+}
+
 fn snapshot() -> SignedSnapshot {
     SignedSnapshot { head: Signed::sign(&head(), &subkey()), cert: cert() }
 }
@@ -163,7 +171,8 @@ fn asks() -> Vec<Vec<u8>> {
         Ask::Tunnel { host, port: 443 },
         Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
         Ask::Assign,
-        Ask::Forward { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
+        Ask::Forward { to: PeerId([4; 32]), envelope: vec![1, 2, 3], card: Some(card()) },
+        Ask::Hold { snapshot: snapshot(), holders: vec![card()] },
         Ask::Question { envelope: vec![1, 2, 3] },
         Ask::Seen,
         Ask::Punch { from: "192.0.2.1:7000".into() },
@@ -261,6 +270,7 @@ pub(crate) fn request() -> InjectRequest {
         from: Some(0),
         root: Some(Hash([3; 32])),
         new: true,
+        held: true,
     }
 }
 
@@ -284,6 +294,7 @@ fn sealed() -> Vec<Vec<u8>> {
         Part::Signed(Box::new(snapshot())),
         Part::Declined(Failure::NotAllowed("no".into())),
         Part::Clock(UnixTime(86_400)),
+        Part::Held(vec![card(), card()]),
     ];
     let parts = parts.iter().map(|part| of_kind(2, &part.to_bytes()));
     [of_kind(0, &envelope), of_kind(1, &padded), of_kind(3, b"stork"), of_kind(4, &bytes)]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use busel_proto::blob::{GROUP, MAX_WINDOW, window_after};
+use busel_proto::holders::NAMED;
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len, news, read_news};
 use busel_proto::page::HostName;
 
@@ -28,6 +29,7 @@ pub fn ask(data: &[u8]) {
         | Ask::Forward { .. }
         | Ask::Question { .. }
         | Ask::Seen => {}
+        Ask::Hold { holders, .. } => assert!(holders.len() <= NAMED, "a sane one names few"),
         Ask::Punch { from } => {
             let from: SocketAddr = from.parse().expect("a sane one names an address");
             assert_ne!(from.port(), 0, "and a port");

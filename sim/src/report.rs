@@ -25,15 +25,17 @@ const HEAD: &str = "\
 # How it scales
 
 Written by `cargo xtask sim`; do not edit. Worlds in virtual time over the program's own rules: `proto::race` says when the
-injector is asked beside other nodes, `proto::plan` which part of the page is asked of whom. Lines, distances and who helps are drawn
+injector is asked beside other nodes, `proto::plan` which part of the page is asked of whom, `proto::holders` who is asked to hold it and who is named. Lines, distances and who helps are drawn
 from a seed; packets of 64 KiB wait for lines, and what a quiet reader gets passes a guard's line, too. The model
 knows no loss, no sessions that end, no NATs, and no memory of which guard failed.
 
 A page of 2 MiB is read by a crowd within ten minutes; 5 % of the people help others. Three ways to find who has it:
 
-* **asking**: 16 known nodes are asked, and if none has it, the injector sends it. *This is what is built.*
-* **named**: the injector names four of those who give it on, once there are some, and sends the signed head alone.
-* **held**: the same, and it has open nodes hold what many ask for, more of them the more ask. *To be built next.*
+* **asking**: 16 known nodes are asked, and if none has it, the injector sends it.
+* **named**: open nodes that have read it say so to the injector, which names two of them, once there are some, and sends the
+  signed head alone.
+* **held**: the injector asks open nodes to hold it, more of them the more ask for it, and names two of these. *This is what is
+  built* (with *asking* before it).
 
 ";
 

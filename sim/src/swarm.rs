@@ -2,13 +2,16 @@
 //! each has it.
 //!
 //! The rules are the program's own: [`Race`] says when the injector is asked beside other nodes, [`Plan`] which part
-//! is asked of whom. Signatures are symbols: a part is good or it is not, and who gets a bad one sees that.
+//! is asked of whom, [`Holders`] who is asked to hold it and who is named. Signatures are symbols: a part is good or it is not, and who gets a bad one sees that.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use busel_proto::blob;
 use busel_proto::failure::{Failure, Route};
+use busel_proto::holders::{Holders, NAMED};
+use busel_proto::id::{Hash, SnapshotKey};
 use busel_proto::memory::Step;
 use busel_proto::plan::{Input, Manner, Output, PIECE, Pieces, Plan};
 use busel_proto::race::{self, Race};
@@ -32,25 +35,23 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const MOST_LOST: u32 = 4;
 /// News of pieces are told after such a pause.
 const NEWS_PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of a signed head, and of one name of a holder.
-const HEAD: u64 = 700;
-const NAME: u64 = 40;
-/// So many holders are named to one who asks, …
-const NAMED: usize = 4;
-/// … once the injector has sent the body so often itself.
-pub(crate) const SEEDS: usize = 12;
-/// The injector asks another open node to hold a body for so many who asked for it lately, per holder.
-const PER_HOLDER: usize = 3;
-const LATELY: Duration = Duration::from_secs(5);
+/// Bytes of a signed head, and of the card of a holder.
+const HEAD: u64 = 650;
+const CARD: u64 = 171;
+/// Where holders are not asked but say it: they are named once the injector has sent the body so often itself.
+const SEEDS: usize = 12;
+/// The one page that there is.
+const KEY: SnapshotKey = SnapshotKey([0; 32]);
+const ROOT: Hash = Hash([0; 32]);
 
 /// How somebody learns who has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finding {
     /// Known nodes are asked, and if none has it, the injector, which sends it.
     Asking,
-    /// The injector says who has it, once some do.
+    /// Who has it, and helps, says so to the injector, which names some of them.
     Named,
-    /// The same, and it asks open nodes to hold what many ask for.
+    /// The injector asks open nodes to hold what many ask for, and names some of these.
     Held,
 }
 
@@ -78,6 +79,8 @@ enum Event {
         from: u64,
         to: u64,
     },
+    /// Who was asked for an order does not have that.
+    Nothing(Id, u64),
     /// A line is free; a packet reached the next node.
     Up(Id),
     There(Id, Packet),
@@ -126,11 +129,10 @@ pub(crate) struct Swarm {
     loads: Vec<Option<Box<Load>>>,
     /// Who had it from the beginning.
     whole: Vec<bool>,
-    /// What the injector knows: who has it, who would hold it, who asked lately.
+    /// What the injector knows: who said that it has it; whom it asked to, and whom it has not asked.
     holders: Vec<Id>,
+    held: Holders<Id>,
     idle: Vec<Id>,
-    held: usize,
-    lately: VecDeque<Tick>,
     /// Bodies that the injector was asked to send, and bytes of its answers beside those.
     pub(crate) bodies: usize,
     pub(crate) words: u64,
@@ -149,8 +151,8 @@ pub(crate) struct Went {
 
 impl Swarm {
     /// Nobody has it yet but the injector, which is the last of these.
-    pub(crate) fn new(people: Vec<Person>, len: u64, finding: Finding, chance: Chance) -> Self {
-        let count = people.len();
+    pub(crate) fn new(people: Vec<Person>, len: u64, finding: Finding, mut chance: Chance) -> Self {
+        let (count, held) = (people.len(), Holders::new(chance.seed()));
         let mut swarm = Self {
             lines: Lines::new(count),
             len,
@@ -161,9 +163,8 @@ impl Swarm {
             loads: (0..count).map(|_| None).collect(),
             whole: vec![false; count],
             holders: Vec::new(),
+            held,
             idle: (0..count).filter(|id| people[*id].open).collect(),
-            held: 0,
-            lately: VecDeque::new(),
             bodies: 0,
             words: 0,
             requests: 0,
@@ -229,19 +230,28 @@ impl Swarm {
                 self.drive(id);
             }
             Event::AskHas(id, source) => self.ask_has(id, source),
-            Event::Has(id, source, has) => self.has(id, source, has),
+            Event::Has(id, source, has) => self.says(id, source, has),
             Event::News(id) => self.tell(id),
             Event::Ordered { source, reader, order, from, to } => {
                 self.ordered(source, reader, order, from, to);
             }
             Event::Up(id) => self.up(id),
             Event::There(id, packet) => self.there(id, packet),
-            Event::Holds(id, holders) => {
-                self.begin(id, false);
-                let own = holders == [self.injector()];
-                let by = if own { Route::Injector } else { Route::Swarm };
-                self.takes_from(id, &holders, by);
-            }
+            Event::Nothing(id, order) => self.nothing(id, order),
+            Event::Holds(id, holders) => self.holds(id, &holders),
+        }
+    }
+
+    /// Somebody is asked to hold it.
+    fn holds(&mut self, id: Id, holders: &[Id]) {
+        let now = self.queue.now();
+        let there = self.loads[id].as_ref().is_some_and(|load| load.whole.is_some());
+        if there || self.people[id].manners != Manners::Honest {
+            self.held.said(&KEY, ROOT, id, true, now);
+        } else if self.loads[id].is_none() {
+            self.begin(id, false);
+            let own = *holders == [self.injector()];
+            self.takes_from(id, holders, if own { Route::Injector } else { Route::Swarm });
         }
     }
 
@@ -359,12 +369,9 @@ impl Swarm {
     }
 
     fn has_beginning(&self, id: Id) -> bool {
-        let lead = blob::lead(0, self.len);
-        let part = self.loads[id].as_ref().is_some_and(|load| {
-            load.whole.is_some() || (0..lead.div_ceil(PIECE)).all(|piece| load.there.has(piece))
-        });
         let person = &self.people[id];
-        self.whole[id] || person.open && (part || person.manners != Manners::Honest)
+        let part = || self.has(id, 0..blob::lead(0, self.len));
+        self.whole[id] || person.open && (person.manners != Manners::Honest || part())
     }
 
     fn heard(&mut self, id: Id, place: usize, has: bool) {
@@ -395,24 +402,26 @@ impl Swarm {
     fn requested(&mut self, id: Id) {
         let now = self.queue.now();
         self.requests += 1;
-        self.lately.push_back(now);
-        while self.lately.front().is_some_and(|at| *at + LATELY < now) {
-            self.lately.pop_front();
-        }
-        let named =
-            self.finding != Finding::Asking && self.holders.len() >= NAMED && self.bodies >= SEEDS;
-        let holders = named.then(|| self.some_holders(id));
-        self.words += HEAD + holders.iter().flatten().count() as u64 * NAME;
-        if holders.is_none() {
+        let holders = match self.finding {
+            // Who has tried those that were named is sent it.
+            _ if self.loads[id].as_ref().is_some_and(|load| load.lost > 0) => Vec::new(),
+            Finding::Asking => Vec::new(),
+            Finding::Named if self.bodies < SEEDS => Vec::new(),
+            Finding::Named => self.some_holders(id),
+            Finding::Held => {
+                self.held.asked(KEY, ROOT, now);
+                let named = self.held.named(&KEY, ROOT);
+                for _ in 0..self.held.lacks(&KEY, now) {
+                    self.ask_to_hold();
+                }
+                named
+            }
+        };
+        self.words += HEAD + holders.len() as u64 * CARD;
+        if holders.is_empty() {
             self.bodies += 1;
         }
-        if self.finding == Finding::Held {
-            let wanted = (self.lately.len() / PER_HOLDER).max(SEEDS);
-            // Who is asked to hold it has it soon.
-            while self.held < wanted && !self.idle.is_empty() {
-                self.ask_to_hold();
-            }
-        }
+        let holders = (!holders.is_empty()).then_some(holders);
         self.queue.at(now + self.far(id, self.injector()), Event::Told(id, holders));
     }
 
@@ -422,33 +431,30 @@ impl Swarm {
             let one = self.chance.pick(&self.holders).copied();
             some.extend(one.filter(|one| *one != id && !some.contains(one)));
             if some.len() == NAMED {
-                break;
+                return some;
             }
         }
-        some
+        Vec::new()
     }
 
     /// Another open node is asked to hold it.
     fn ask_to_hold(&mut self) {
-        let at = self.chance.below(self.idle.len());
         if self.idle.is_empty() {
             return;
         }
+        let at = self.chance.below(self.idle.len());
         let one = self.idle.swap_remove(at);
-        if self.loads[one].is_some() || self.whole[one] {
-            return;
-        }
-        self.held += 1;
-        let mut holders = self.some_holders(one);
-        if holders.len() < NAMED {
-            holders = vec![self.injector()];
+        let now = self.queue.now();
+        let mut holders = self.held.named(&KEY, ROOT);
+        if holders.is_empty() {
+            holders.push(self.injector());
             self.bodies += 1;
         }
-        self.words += HEAD + holders.len() as u64 * NAME;
+        self.words += HEAD + holders.len() as u64 * CARD;
         // What it gets it gives on before it has all of it.
-        self.holders.push(one);
+        self.held.asks(&KEY, one, now);
         let far = self.far(one, self.injector());
-        self.queue.at(self.queue.now() + far, Event::Holds(one, holders));
+        self.queue.at(now + far, Event::Holds(one, holders));
     }
 
     /// The injector has answered.
@@ -511,7 +517,7 @@ impl Swarm {
         self.queue.at(self.queue.now() + self.far(id, node) * 2, Event::Has(id, source, has));
     }
 
-    fn has(&mut self, id: Id, source: usize, has: Option<Option<Pieces>>) {
+    fn says(&mut self, id: Id, source: usize, has: Option<Option<Pieces>>) {
         let now = self.queue.now();
         let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) else {
             return;
@@ -610,13 +616,10 @@ impl Swarm {
         load.whole = Some(now);
         load.race = None;
         load.orders.clear();
-        if self.people[id].open && self.finding != Finding::Asking {
-            // It says to the injector that it gives it on.
-            self.words += NAME;
-            if let Some(at) = self.idle.iter().position(|idle| *idle == id) {
-                self.idle.swap_remove(at);
-                self.holders.push(id);
-            }
+        match self.finding {
+            Finding::Named if self.people[id].open => self.holders.push(id),
+            Finding::Held => self.held.said(&KEY, ROOT, id, true, now),
+            Finding::Asking | Finding::Named => {}
         }
         self.tell_soon(id);
     }
@@ -644,6 +647,10 @@ impl Swarm {
             return;
         }
         let good = person.manners == Manners::Honest;
+        if good && !self.has(source, from..to) {
+            let far = self.far(reader, source);
+            return self.queue.at(self.queue.now() + far, Event::Nothing(reader, order));
+        }
         let turn = self.loads[reader].as_ref().map_or(0, |load| load.turn);
         let by = self.guard(reader, source, turn);
         let mut at = from;
@@ -654,6 +661,26 @@ impl Swarm {
             self.send(source, packet);
             at = upto;
         }
+    }
+
+    /// Whether somebody has these bytes.
+    fn has(&self, id: Id, bytes: Range<u64>) -> bool {
+        let there = |load: &Load| {
+            let mut pieces = bytes.start / PIECE..bytes.end.div_ceil(PIECE);
+            load.whole.is_some() || pieces.all(|piece| load.there.has(piece))
+        };
+        self.whole[id] || self.loads[id].as_deref().is_some_and(there)
+    }
+
+    /// A source does not have what it was asked for.
+    fn nothing(&mut self, id: Id, order: u64) {
+        let now = self.queue.now();
+        let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) else {
+            return;
+        };
+        let Some(source) = load.orders.remove(&order) else { return };
+        load.plan.handle(Input::Left(source), now);
+        self.drive(id);
     }
 
     fn send(&mut self, from: Id, packet: Packet) {

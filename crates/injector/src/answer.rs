@@ -1,6 +1,7 @@
 //! What one asker is told: opens the sealed request, checks it, and seals the answer part by part.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use busel_net::endpoint::Stream;
@@ -25,13 +26,20 @@ use tracing::debug;
 use crate::along::{self, Sent};
 use crate::cut::Cut;
 use crate::inflight::{InFlight, too_long};
-use crate::{Inner, lock};
+use crate::{Inner, holders, lock};
 
 /// An asker that takes no bytes for this long is dropped.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// A place for a fetch is waited for this long, looking so often.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
 const PLACE_PAUSE: Duration = Duration::from_millis(20);
+/// A body is sent to so many at once while it comes in. Who comes then and can ask others waits until it is there, …
+const MAX_ALONG: usize = 8;
+/// … if it is no longer than this, in bytes, and comes within this time.
+const MAX_AWAITED: u64 = 8 << 20;
+const WAIT_FOR_ALL: Duration = Duration::from_secs(5);
+/// Fewer holders are not named: one of them may be gone.
+const LEAST_NAMED: usize = 2;
 /// Bytes read from the store at once.
 const PIECE: u64 = 256 * 1024;
 
@@ -121,15 +129,17 @@ async fn respond(
 ) -> Result<(), Failure> {
     // An edition is what the injector itself made; no site is asked for it.
     let made = edition::is_address(&wanted.url);
-    let stored = stored(inner, &wanted, |snapshot| {
+    let known = stored(inner, &wanted, |snapshot| {
         let mut asked = HeaderMap::new();
         if request.new {
             asked.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         made || freshness::judge(snapshot, &asked, clock::now()).fresh
     });
-    match stored.await {
-        Some((snapshot, reader)) => return send_stored(out, snapshot, reader, request).await,
+    match known.await {
+        Some((snapshot, reader)) => {
+            return send_stored(inner, out, snapshot, reader, request).await;
+        }
         None if made => {
             let why = "this injector makes no edition of that site".into();
             return out.last(&Part::Declined(Failure::NotAllowed(why))).await;
@@ -144,6 +154,13 @@ async fn respond(
         Ok(flight) => flight,
         Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
+    let crowded = request.held && flight.readers() >= MAX_ALONG;
+    if crowded
+        && ends_soon(&mut flight).await
+        && let Some((snapshot, reader)) = stored(inner, &wanted, |_| true).await
+    {
+        return send_stored(inner, out, snapshot, reader, request).await;
+    }
     // Reading begins before the head is there, so that the fetch waits for this reader; but not for
     // one that is far ahead.
     let reader = (!flight.is_far_behind(begin)).then(|| flight.reader(begin));
@@ -156,6 +173,7 @@ async fn respond(
         return out.last(&Part::Preview(preview)).await;
     }
     out.part(&Part::Preview(preview.clone())).await?;
+    inner.bodies.fetch_add(1, Ordering::Relaxed);
     let cut = Cut { inner, client: from, wanted: &wanted, preview: &preview };
     match along::send(&flight, &cut, reader, begin, &mut out).await? {
         Sent::To(at, snapshot) => send_rest(inner, out, *snapshot, at).await,
@@ -217,7 +235,16 @@ pub(crate) async fn stored(
     found.await.ok().flatten().filter(|(snapshot, _)| will_do(snapshot))
 }
 
+/// Waits for the end of a fetch that is not too long to be waited for. Returns whether it came.
+async fn ends_soon(flight: &mut InFlight) -> bool {
+    let len = flight.head().await.ok().and_then(|preview| preview.len);
+    let short = len.is_some_and(|len| len <= MAX_AWAITED);
+    short && tokio::time::timeout(WAIT_FOR_ALL, flight.kept()).await.is_ok_and(|kept| kept.is_ok())
+}
+
+/// Sends what is in the store; or, if many ask for it, says who holds it.
 async fn send_stored(
+    inner: &Arc<Inner>,
     mut out: Sealed,
     snapshot: Snapshot,
     reader: BlobReader,
@@ -228,6 +255,11 @@ async fn send_stored(
     let from = request.from.filter(|from| !other && *from < reader.len());
     let Some(from) = from else { return out.last(&head).await };
     out.part(&head).await?;
+    let named = if request.held { holders::named(inner, &snapshot) } else { Vec::new() };
+    if named.len() >= LEAST_NAMED {
+        return out.last(&Part::Held(named)).await;
+    }
+    inner.bodies.fetch_add(1, Ordering::Relaxed);
     send_body(&mut out, reader, from).await?;
     out.end().await
 }

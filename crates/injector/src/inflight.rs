@@ -157,6 +157,11 @@ impl InFlight {
         at < lock(&self.window).base
     }
 
+    /// How many read along.
+    pub(crate) fn readers(&self) -> usize {
+        lock(&self.window).readers.len()
+    }
+
     /// Reads along from byte `from`.
     pub fn reader(&self, from: u64) -> Reader {
         let mut window = lock(&self.window);

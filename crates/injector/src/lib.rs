@@ -9,12 +9,14 @@
 //! * [`inflight`]: one origin fetch for all who ask at once, streamed while it comes in.
 //! * [`answer`]: what one asker is told.
 //! * `editions`: what feeds name, fetched ahead.
+//! * `holders`: what many ask for is held by open nodes.
 //! * [`renewal`]: the certificate is renewed while it runs.
 
 mod along;
 pub mod answer;
 mod cut;
 mod editions;
+mod holders;
 pub mod inflight;
 pub mod keys;
 pub mod limits;
@@ -22,8 +24,9 @@ pub mod renewal;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busel_net::endpoint::Stream;
 use busel_node::Node;
@@ -33,9 +36,11 @@ use busel_proto::id::{PeerId, SnapshotKey};
 use busel_proto::invite::InjectorTicket;
 use busel_proto::page::{HostPattern, PageUrl};
 use busel_proto::replay::ReplayGuard;
-use busel_proto::time::UnixTime;
+use busel_proto::time::{Tick, UnixTime};
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 
+use holders::{Held, MAX_ASKING};
 use inflight::InFlight;
 use keys::Keys;
 use limits::Limits;
@@ -91,6 +96,16 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) replays: Mutex<ReplayGuard>,
     pub(crate) inflight: Mutex<HashMap<SnapshotKey, InFlight>>,
+    started: Instant,
+    pub(crate) bodies: AtomicU64,
+    pub(crate) held: Mutex<Held>,
+    pub(crate) asking: Arc<Semaphore>,
+}
+
+impl Inner {
+    pub(crate) fn tick(&self) -> Tick {
+        Tick(0) + self.started.elapsed()
+    }
 }
 
 impl std::fmt::Debug for Injector {
@@ -114,6 +129,10 @@ impl Injector {
             config,
             replays: Mutex::new(ReplayGuard::new(rand::random())),
             inflight: Mutex::default(),
+            started: Instant::now(),
+            bodies: AtomicU64::new(0),
+            held: Mutex::new(Held::new(rand::random())),
+            asking: Arc::new(Semaphore::new(MAX_ASKING)),
         }));
         node.register_injector(Arc::new(injector.clone()));
         let (inner, config) = (injector.0.clone(), &injector.0.config);
@@ -158,6 +177,11 @@ impl Injector {
         let cert = asked.await.unwrap_or_else(|_| Err("it was broken off".into()));
         self.0.keys.renew(cert.map_err(RenewError::NotHad)?)?;
         Ok(true)
+    }
+
+    /// Bodies, or parts of such, that it began to send to readers so far.
+    pub fn bodies(&self) -> u64 {
+        self.0.bodies.load(Ordering::Relaxed)
     }
 
     /// Fetches from origins so far.

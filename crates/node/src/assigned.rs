@@ -22,9 +22,7 @@ use busel_proto::snapshot::Snapshot;
 use busel_proto::time::UnixTime;
 use busel_store::{Options, Store, Unlock};
 use data_encoding::HEXLOWER;
-use futures_util::stream::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::debug;
 use zeroize::Zeroizing;
@@ -33,9 +31,9 @@ use crate::clock;
 use crate::config::Exposure;
 use crate::node::Node;
 use crate::origin::StreamIo;
+use crate::route::many;
 use crate::route::voice::Way;
-use crate::route::{Item, many};
-use crate::save::Saver;
+use crate::save;
 use crate::say::say;
 
 /// Where it lies, in the node's directory.
@@ -274,20 +272,9 @@ async fn hold(
     let there = assigned.clone();
     let opened = node.spawn_blocking(move || there.open(own)).await;
     let store = opened.map_err(|error| not_kept(error.to_string()))?.map_err(not_kept)?;
-    let (kept, is_kept) = oneshot::channel();
-    let saver = Saver::start(store, &node.tasks, node.stop.clone(), |_| {
-        // Nobody may wait for it any more.
-        let _ = kept.send(());
-    });
     let voice = Box::new(StreamIo(stream));
-    let mut items = many::body(node, &snapshot, 0, voice, vec![Way::to(guard)]);
-    while let Some(item) = timeout(LIMIT, items.next()).await.map_err(|_| Failure::Stalled)? {
-        if let Item::Data(bytes) = item? {
-            saver.data(bytes).await;
-        }
-    }
-    saver.finish(snapshot).await;
-    is_kept.await.map_err(|_| not_kept("the disk refused it".into()))
+    let items = many::body(node, &snapshot, 0, Some(voice), vec![Way::to(guard)]);
+    save::all(node, store, snapshot, items, |_| {}).await
 }
 
 /// What an open node offers to hold: looked up once in a while, however many ask.

@@ -21,7 +21,7 @@ use busel_proto::signed::Signed;
 use busel_proto::time::UnixTime;
 use ed25519_dalek::SigningKey;
 use futures_util::future::{BoxFuture, FutureExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::debug;
 
 use crate::clock;
@@ -50,6 +50,10 @@ const MAX_UNTRIED: usize = 256;
 const LIMIT: Duration = Duration::from_secs(10);
 /// A card is made anew each day.
 const DAY: u64 = 86_400;
+/// For others, so many nodes of which nothing but a card is known are connected to …
+const MAX_STRANGERS: usize = 16;
+/// … within this time.
+const STRANGERS_WITHIN: Duration = Duration::from_secs(4);
 
 /// What an open node knows of others, and says of itself.
 pub(crate) struct Exchange {
@@ -61,6 +65,11 @@ pub(crate) struct Exchange {
     pub(crate) come: mpsc::Sender<Signed<Card>>,
     coming: tokio::sync::Mutex<mpsc::Receiver<Signed<Card>>>,
     untried: Mutex<Vec<PeerId>>,
+    /// Told when there is more to do than waits for the next round: one of them spoke for itself, or the owner
+    /// has joined others.
+    news: Notify,
+    /// When it last set out to strangers for others.
+    strangers: Mutex<Vec<Instant>>,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -83,6 +92,8 @@ impl Exchange {
             come,
             coming: coming.into(),
             untried: Mutex::default(),
+            news: Notify::new(),
+            strangers: Mutex::default(),
         }
     }
 
@@ -99,12 +110,43 @@ impl Exchange {
         lock(&self.cards).works(peer, clock::now())
     }
 
+    /// All open nodes that others are told of.
+    pub(crate) fn working(&self) -> Vec<PeerId> {
+        lock(&self.cards).working(clock::now())
+    }
+
+    /// What others are told of one.
+    pub(crate) fn card_of(&self, peer: &PeerId) -> Option<Signed<Card>> {
+        lock(&self.cards).card(peer)
+    }
+
+    /// Whether a node was there when it was connected to.
+    pub(crate) fn tried(&self, peer: &PeerId, worked: bool) {
+        lock(&self.cards).tried(peer, worked, clock::now());
+    }
+
+    /// Whether there is room to set out to a stranger for somebody.
+    fn may_set_out(&self) -> bool {
+        let mut strangers = lock(&self.strangers);
+        strangers.retain(|at| at.elapsed() < STRANGERS_WITHIN);
+        let room = strangers.len() < MAX_STRANGERS;
+        if room {
+            strangers.push(Instant::now());
+        }
+        room
+    }
+
     /// What a peer that asked is told.
     fn told(&self, asker: &PeerId) -> Vec<Signed<Card>> {
         let mut told: Vec<_> = self.card().into_iter().collect();
         told.extend(lock(&self.cards).told(asker, clock::now()));
         told.truncate(MAX_TOLD);
         told
+    }
+
+    /// There are others now whom it may ask.
+    pub(crate) fn joined(&self) {
+        self.news.notify_one();
     }
 
     /// Notes a new one to try; of too many, none.
@@ -159,6 +201,7 @@ pub(crate) async fn run(node: &Node, exchange: &Exchange) {
         let pause = round.mul_f64(1.0 + rand::random::<f64>());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = exchange.news.notified() => {}
             Some(card) = coming.recv() => judge(node, exchange, card, Source::Dht).await,
         }
         try_new(node, exchange).await;
@@ -183,8 +226,7 @@ pub(crate) async fn run(node: &Node, exchange: &Exchange) {
 async fn try_new(node: &Node, exchange: &Exchange) {
     let tries = exchange.to_try().into_iter().map(|peer| async move {
         let opened = tokio::time::timeout(LIMIT, node.endpoint.open(&peer)).await;
-        let worked = matches!(opened, Ok(Ok(_)));
-        lock(&exchange.cards).tried(&peer, worked, clock::now());
+        exchange.tried(&peer, matches!(opened, Ok(Ok(_))));
     });
     futures_util::future::join_all(tries).await;
 }
@@ -196,7 +238,7 @@ async fn ask(node: &Node, exchange: &Exchange, peer: PeerId) -> Result<(), Failu
     }
     let (answer, _) = say::on(stream, &Ask::Nodes { card: exchange.card() }).await?;
     let Answer::Nodes { cards } = answer else { return Ok(()) };
-    lock(&exchange.cards).tried(&peer, true, clock::now());
+    exchange.tried(&peer, true);
     for card in cards.into_iter().take(MAX_TOLD) {
         judge(node, exchange, card, Source::Told(peer)).await;
     }
@@ -220,6 +262,20 @@ pub(crate) async fn answer(
     Answer::Nodes { cards: exchange.told(&peer) }
 }
 
+/// Hears of a node from another one. Returns who it is, if it can be set out to: its card is sound, and neither
+/// that other one nor all together have told of too many who were not there.
+pub(crate) async fn told_of(node: &Node, teller: PeerId, card: Signed<Card>) -> Option<PeerId> {
+    let exchange = node.exchange.as_ref()?;
+    let peer = card.peek().ok()?.peer;
+    if !exchange.works(&peer) {
+        if !exchange.may_set_out() {
+            return None;
+        }
+        judge(node, exchange, card, Source::Told(teller)).await;
+    }
+    node.endpoint.contact(&peer).map(|contact| contact.peer)
+}
+
 /// Takes a card, if it is sound and there is room for one of its kind. It is hearsay.
 async fn judge(node: &Node, exchange: &Exchange, signed: Signed<Card>, source: Source) {
     let card = match Card::check(&signed, &node.own.reach, clock::now()) {
@@ -231,6 +287,9 @@ async fn judge(node: &Node, exchange: &Exchange, signed: Signed<Card>, source: S
     match heard {
         Ok(()) => {
             exchange.will_try(peer);
+            if source == Source::Itself {
+                exchange.news.notify_one();
+            }
             let known = node.endpoint.contact(&peer);
             let (relay, addrs) = known.map(|known| (known.relay, known.addrs)).unwrap_or_default();
             node.endpoint.hear_of(Contact { peer, relay, addrs, veil: Some(veil) }).await;

@@ -41,7 +41,7 @@ impl Hearsay {
         }
         let ways = tellers.into_iter().map(|(peer, tellers)| {
             let others = guards.iter().filter(|guard| tellers != [**guard]);
-            Way { peer, by: others.copied().collect(), may_meet: false }
+            Way { by: others.copied().collect(), may_meet: false, ..Way::to(peer) }
         });
         ways.filter(|way| !way.by.is_empty()).collect()
     }
@@ -91,20 +91,24 @@ mod tests {
     const B: PeerId = PeerId([2; 32]);
     const C: PeerId = PeerId([3; 32]);
 
+    fn through(by: &[PeerId]) -> Way {
+        Way { by: by.to_vec(), may_meet: false, ..Way::to(C) }
+    }
+
     #[test]
     fn who_is_told_of_is_asked_through_others_than_the_one_who_told_and_never_met() {
         let hearsay = Hearsay::default();
         hearsay.heard(A, vec![B, C]);
         assert!(hearsay.ways(&[A]).is_empty(), "it may be A's own");
         let ways = hearsay.ways(&[A, B]);
-        assert_eq!(ways, [Way { peer: C, by: vec![B], may_meet: false }]);
+        assert_eq!(ways, [through(&[B])]);
         hearsay.heard(B, vec![C]);
         let ways = hearsay.ways(&[A, B]);
-        assert_eq!(ways, [Way { peer: C, by: vec![A, B], may_meet: false }]);
+        assert_eq!(ways, [through(&[A, B])]);
         assert!(hearsay.ways(&[B]).is_empty(), "who told is no guard any more");
         hearsay.heard(A, vec![]);
         let ways = hearsay.ways(&[A, B]);
-        assert_eq!(ways, [Way { peer: C, by: vec![A], may_meet: false }]);
+        assert_eq!(ways, [through(&[A])]);
         hearsay.heard(B, vec![]);
         assert!(hearsay.ways(&[A, B]).is_empty());
     }

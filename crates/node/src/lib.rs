@@ -36,6 +36,7 @@ mod fetch;
 mod giving;
 mod guarded;
 mod hearsay;
+mod hold;
 mod hot;
 pub mod joined;
 mod networks;

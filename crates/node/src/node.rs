@@ -14,6 +14,7 @@ use busel_net::relay::RelayError;
 use busel_net::shake::Shaker;
 use busel_net::wire::Contact;
 use busel_net::wire::relay::Relay;
+use busel_proto::card::Card;
 use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::edition;
 use busel_proto::failure::{Failure, Route};
@@ -21,12 +22,13 @@ use busel_proto::favour::{Favour, Standing};
 use busel_proto::id::{Hash, PeerId};
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket, VeilTicket};
 use busel_proto::memory::Step;
-use busel_proto::message::Ask;
+use busel_proto::message::{Answer, Ask};
 use busel_proto::page::{HostName, PageUrl};
 use busel_proto::question::QuestionKey;
 use busel_proto::sealed::ResponseKey;
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
+use busel_proto::snapshot::{SignedSnapshot, Snapshot};
 use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -47,12 +49,14 @@ use crate::fetch;
 use crate::giving::OwnGiving;
 use crate::guarded::{Asking, Guarded};
 use crate::hearsay::{self, Hearsay};
+use crate::hold;
 use crate::hot::Hot;
 use crate::joined::{Heard, HeedError, JoinError, JoinReport, Joined, Word};
 use crate::networks::OwnNetworks;
 use crate::origin::{self, Io, Origin, Own};
 use crate::own_relay::OwnRelay;
 use crate::partials::Partials;
+use crate::places::Places;
 use crate::prove::Prover;
 use crate::punch;
 use crate::renew;
@@ -61,6 +65,7 @@ use crate::resolve::Names;
 use crate::route::tunnel::ByTunnel;
 use crate::route::voice::Way;
 use crate::save::Saver;
+use crate::say::say;
 use crate::serve::{self, Inject};
 use crate::tunnel;
 use crate::upgrade;
@@ -131,6 +136,8 @@ pub struct Inner {
     pub(crate) partials: Option<Partials>,
     /// What an open node offers quiet ones to hold.
     pub(crate) offers: Offers,
+    /// What it loads to hold for those who ask an injector.
+    pub(crate) loads: Places,
     /// What opens questions to this node.
     question_key: Mutex<QuestionKey>,
 }
@@ -244,6 +251,7 @@ impl Node {
                 assigned,
                 partials: open.then(Partials::default),
                 offers: Offers::new(offers_seed),
+                loads: hold::places(),
                 question_key: Mutex::new(QuestionKey::new(&identity)),
                 config,
                 store,
@@ -438,6 +446,9 @@ impl Node {
                 false => self.endpoint.hear_of(contact).await,
             }
         }
+        if let Some(exchange) = &self.exchange {
+            exchange.joined();
+        }
         Ok(report)
     }
 
@@ -488,6 +499,31 @@ impl Node {
     /// `allow_net_for_others`.
     pub fn origin(&self) -> &Origin {
         &self.lent_origin
+    }
+
+    /// Open nodes with a card that were connected to not long ago; none, if it is quiet.
+    pub fn open_nodes(&self) -> Vec<PeerId> {
+        self.exchange.as_ref().map(|exchange| exchange.working()).unwrap_or_default()
+    }
+
+    /// The card of one of them.
+    pub fn card_of(&self, peer: &PeerId) -> Option<Signed<Card>> {
+        self.exchange.as_ref()?.card_of(peer)
+    }
+
+    /// Has an open node hold a page of which this node is the injector, out of what these hold, or this one.
+    /// Returns once it does.
+    pub async fn ask_to_hold(
+        &self,
+        peer: PeerId,
+        snapshot: SignedSnapshot,
+        holders: Vec<Signed<Card>>,
+    ) -> Result<(), Failure> {
+        match say(self, peer, &Ask::Hold { snapshot, holders }).await?.0 {
+            Answer::Open => Ok(()),
+            Answer::Declined { failure } => Err(Failure::declined(&failure)),
+            _ => Err(Failure::Protocol("an unexpected answer".into())),
+        }
     }
 
     /// Where its HTTP proxy listens.
@@ -737,9 +773,14 @@ impl Node {
         let node = self.clone();
         let store = self.store.clone();
         Saver::start(store, &self.tasks, self.stop.clone(), move |snapshot| {
-            node.hot.forget(&snapshot.key());
-            node.forget_partial(&snapshot.head().root);
+            node.is_stored(snapshot)
         })
+    }
+
+    /// A page is stored whole: what there was of it before is past.
+    pub(crate) fn is_stored(&self, snapshot: &Snapshot) {
+        self.hot.forget(&snapshot.key());
+        self.forget_partial(&snapshot.head().root);
     }
 
     /// What has come of a body is stored whole, or can't be read.

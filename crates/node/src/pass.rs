@@ -1,21 +1,25 @@
 //! Passing on what is sealed: an open node stands between a reader and an injector, or another open
 //! node, so that those learn what is read and not by whom, and this node by whom and not what.
 //!
-//! It passes requests on only to injectors, and questions only to nodes, that it knows itself, within the
-//! bytes a day that its owner gives to others, and reads nothing of what it passes.
+//! It passes requests on only to injectors that it knows itself, and questions only to nodes that it knows, or
+//! whose card the asker shows, of those few in a while; within the bytes a day that its owner gives to others. It
+//! reads nothing of what it passes.
 
 use std::time::Duration;
 
 use busel_net::endpoint::Stream;
+use busel_proto::card::Card;
 use busel_proto::failure::Failure;
 use busel_proto::giving::{Kind, Rest};
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask};
+use busel_proto::signed::Signed;
 use bytes::Bytes;
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::config::Exposure;
+use crate::exchange;
 use crate::node::Node;
 use crate::places::Place;
 use crate::serve;
@@ -32,9 +36,10 @@ pub(crate) async fn serve(
     peer: PeerId,
     mut stream: Stream,
     to: PeerId,
+    card: Option<Signed<Card>>,
     ask: Ask,
 ) -> Result<(), Failure> {
-    let (mut onward, _place) = match open(node, peer, to, &ask).await {
+    let (mut onward, _place) = match open(node, peer, to, card, &ask).await {
         Ok(opened) => opened,
         Err(failure) => return serve::decline(stream, failure).await,
     };
@@ -63,6 +68,7 @@ async fn open(
     node: &Node,
     peer: PeerId,
     to: PeerId,
+    card: Option<Signed<Card>>,
     ask: &Ask,
 ) -> Result<(Stream, Place), Failure> {
     if node.config.exposure == Exposure::Quiet {
@@ -73,9 +79,7 @@ async fn open(
         Ask::Inject { .. } if !injects => {
             return Err(Failure::NotAllowed("it does not know that injector".into()));
         }
-        Ask::Question { .. } if to == peer || !knows(node, &to) => {
-            return Err(Failure::NotAllowed("it does not know that node".into()));
-        }
+        Ask::Question { .. } if to == peer => return Err(not_known()),
         _ => {}
     }
     // That has nothing to do with where it should go, and the asker is to know.
@@ -84,7 +88,15 @@ async fn open(
         return Err(Failure::NotAllowed("it passes nothing on now".into()));
     }
     let place = node.giving.place(peer)?;
-    let mut onward = node.endpoint.open(&to).await?;
+    let stranger = matches!(ask, Ask::Question { .. }) && !knows(node, &to);
+    if stranger && !is_shown(node, peer, to, card).await {
+        return Err(not_known());
+    }
+    let opened = node.endpoint.open(&to).await;
+    if let Some(exchange) = node.exchange.as_ref().filter(|_| stranger) {
+        exchange.tried(&to, opened.is_ok());
+    }
+    let mut onward = opened?;
     let frame = ask.to_frame();
     node.giving.pay(Kind::Passed, frame.len()).await?;
     serve::write(&mut onward, &frame).await?;
@@ -92,8 +104,20 @@ async fn open(
     Ok((onward, place))
 }
 
-/// Whether it knows a node from more than somebody's word: an invite, or a connection not long ago. Else
-/// anybody could have it connect to where a card of theirs points.
+fn not_known() -> Failure {
+    Failure::NotAllowed("it does not know that node".into())
+}
+
+/// Whether this card says where that node is. Anybody can have it connect to where a card of theirs points, as
+/// anybody can by telling it cards; but only so often, and only once if nobody is there.
+async fn is_shown(node: &Node, peer: PeerId, to: PeerId, card: Option<Signed<Card>>) -> bool {
+    match card.filter(|card| card.peek().is_ok_and(|card| card.peer == to)) {
+        Some(card) => exchange::told_of(node, peer, card).await.is_some(),
+        None => false,
+    }
+}
+
+/// Whether it knows a node from more than somebody's word: an invite, or a connection not long ago.
 fn knows(node: &Node, peer: &PeerId) -> bool {
     let works = node.exchange.as_ref().is_some_and(|exchange| exchange.works(peer));
     works || node.endpoint.is_confirmed(peer) || node.endpoint.is_connected(peer)

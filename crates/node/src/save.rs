@@ -1,19 +1,28 @@
 //! Keeping a body while it streams by: written to the store as it comes, acknowledged by nobody
 //! until its snapshot is known and its root fits.
 
+use std::time::Duration;
+
+use busel_proto::failure::Failure;
 use busel_proto::snapshot::Snapshot;
 use busel_store::Store;
 use bytes::Bytes;
+use futures_util::stream::StreamExt;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::clock;
+use crate::node::Node;
+use crate::route::{Item, Items};
 
 /// Pieces waiting to be written.
 const QUEUE: usize = 16;
+/// The next bytes of what nobody reads are waited for this long.
+const PIECE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A body being kept. Dropping it keeps nothing.
 #[derive(Debug)]
@@ -56,6 +65,29 @@ impl Saver {
     pub(crate) async fn finish(self, snapshot: Snapshot) {
         let _ = self.queue.send(Piece::End(Box::new(snapshot))).await;
     }
+}
+
+/// Keeps a body that nobody reads, and returns once it is durably there; `kept` is called then, too.
+pub(crate) async fn all(
+    node: &Node,
+    store: Store,
+    snapshot: Snapshot,
+    mut items: Items,
+    kept: impl FnOnce(&Snapshot) + Send + 'static,
+) -> Result<(), Failure> {
+    let (there, is_there) = oneshot::channel();
+    let saver = Saver::start(store, &node.tasks, node.stop.clone(), move |snapshot| {
+        kept(snapshot);
+        // Nobody may wait for it any more.
+        let _ = there.send(());
+    });
+    while let Some(item) = timeout(PIECE_LIMIT, items.next()).await.map_err(|_| Failure::Stalled)? {
+        if let Item::Data(bytes) = item? {
+            saver.data(bytes).await;
+        }
+    }
+    saver.finish(snapshot).await;
+    is_there.await.map_err(|_| Failure::Protocol("it was not kept: the disk refused it".into()))
 }
 
 async fn next(pieces: &mut mpsc::Receiver<Piece>, stop: &CancellationToken) -> Option<Piece> {

@@ -30,6 +30,7 @@ use crate::crowd::Crowd;
 use crate::exchange;
 use crate::exit;
 use crate::giving::OwnGiving;
+use crate::hold;
 use crate::node::Node;
 use crate::partials::Partial;
 use crate::pass;
@@ -130,10 +131,14 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
             None => decline(stream, Failure::NotAllowed("it is no injector".into())).await,
         },
         Ask::Pass { to, envelope } => {
-            pass::serve(node, peer, stream, to, Ask::Inject { envelope }).await
+            pass::serve(node, peer, stream, to, None, Ask::Inject { envelope }).await
         }
-        Ask::Forward { to, envelope } => {
-            pass::serve(node, peer, stream, to, Ask::Question { envelope }).await
+        Ask::Forward { to, envelope, card } => {
+            pass::serve(node, peer, stream, to, card, Ask::Question { envelope }).await
+        }
+        Ask::Hold { snapshot, holders } => {
+            let answer = hold::answer(node, &stream, peer, snapshot, holders).await;
+            say(Reply::plain(stream), &answer).await
         }
         Ask::Tunnel { host, port } => exit::serve(node, peer, stream, host, port).await,
         Ask::Nodes { card } => {

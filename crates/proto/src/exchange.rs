@@ -92,6 +92,13 @@ struct Held {
     worked_at: Option<UnixTime>,
 }
 
+impl Held {
+    /// Whether it was connected to not long ago.
+    fn works(&self, now: UnixTime) -> bool {
+        self.worked_at.is_some_and(|at| now.since(at) < FRESH)
+    }
+}
+
 impl Cards {
     /// No cards yet. `own` is this node, whose card is not kept; `seed` is 32 random bytes.
     pub fn new(own: PeerId, seed: [u8; 32]) -> Self {
@@ -144,7 +151,7 @@ impl Cards {
             hasher.update(&hour).update(&peer.0);
             *hasher.finalize().as_bytes()
         };
-        let fresh = |held: &&Held| held.worked_at.is_some_and(|at| now.since(at) < FRESH);
+        let fresh = |held: &&Held| held.works(now);
         let mut drawn: Vec<_> = self.held.values().filter(fresh).collect();
         drawn.sort_by_cached_key(|held| lot(&held.card.peer));
         drawn.truncate(MAX_TOLD);
@@ -152,10 +159,19 @@ impl Cards {
         others.map(|held| held.signed.clone()).collect()
     }
 
+    /// All nodes that were connected to not long ago.
+    pub fn working(&self, now: UnixTime) -> Vec<PeerId> {
+        self.held.values().filter(|held| held.works(now)).map(|held| held.card.peer).collect()
+    }
+
+    /// The card of a node.
+    pub fn card(&self, peer: &PeerId) -> Option<Signed<Card>> {
+        self.held.get(peer).map(|held| held.signed.clone())
+    }
+
     /// Whether a node whose card is held was connected to not long ago.
     pub fn works(&self, peer: &PeerId, now: UnixTime) -> bool {
-        let held = self.held.get(peer);
-        held.is_some_and(|held| held.worked_at.is_some_and(|at| now.since(at) < FRESH))
+        self.held.get(peer).is_some_and(|held| held.works(now))
     }
 
     /// How many nodes it has cards of.

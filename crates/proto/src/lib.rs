@@ -40,6 +40,7 @@ pub mod freshness;
 pub mod gateway;
 pub mod giving;
 pub mod guards;
+pub mod holders;
 pub mod id;
 pub mod invite;
 pub mod lan;

@@ -123,6 +123,9 @@ pub enum Ask {
         /// The envelope, see [`crate::question`].
         #[cbor(n(1), with = "minicbor::bytes")]
         envelope: Vec<u8>,
+        /// The node's card, if the asker was told of it by somebody else.
+        #[n(2)]
+        card: Option<Signed<Card>>,
     },
     /// `question/1`: a sealed question. Answered by `Open` and the sealed answer: what would be the
     /// answer to the question, and all that follows it; or by `Declined`.
@@ -131,6 +134,17 @@ pub enum Ask {
         /// The envelope.
         #[cbor(n(0), with = "minicbor::bytes")]
         envelope: Vec<u8>,
+    },
+    /// `hold/1`: an injector that you trust says that many ask for this. Hold it for them, and load it from
+    /// these nodes, or from me if there are none. Answered by `Open` once it is there; or by `Declined`.
+    #[n(12)]
+    Hold {
+        /// The snapshot.
+        #[n(0)]
+        snapshot: SignedSnapshot,
+        /// Cards of nodes that hold it, at most [`crate::holders::NAMED`].
+        #[n(1)]
+        holders: Vec<Signed<Card>>,
     },
     /// `seen/1`: from where do you see me come, on this connection? Answered by `Seen`, or `Nothing`.
     #[n(9)]
@@ -240,6 +254,7 @@ impl Ask {
             | Self::Forward { envelope, .. }
             | Self::Question { envelope } => envelope.len() <= crate::sealed::MAX_ENVELOPE,
             Self::Tunnel { port, .. } => *port != 0,
+            Self::Hold { holders, .. } => holders.len() <= crate::holders::NAMED,
             Self::Punch { from } => from.parse::<SocketAddr>().is_ok_and(|from| from.port() != 0),
             Self::Nodes { .. } | Self::Assign | Self::Seen => true,
         }
@@ -294,7 +309,7 @@ mod tests {
             Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
             Ask::Nodes { card: None },
             Ask::Assign,
-            Ask::Forward { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
+            Ask::Forward { to: PeerId([4; 32]), envelope: vec![1, 2, 3], card: None },
             Ask::Question { envelope: vec![1, 2, 3] },
             Ask::Seen,
             Ask::Punch { from: "192.0.2.1:5".into() },

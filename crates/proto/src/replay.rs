@@ -100,7 +100,8 @@ mod tests {
         nonce[..8].copy_from_slice(&n.to_be_bytes());
         let url = "https://a.example/".into();
         let variant = Variant::default();
-        InjectRequest { url, variant, at, nonce, from: Some(0), root: None, new: false }
+        let (from, root, new, held) = (Some(0), None, false, false);
+        InjectRequest { url, variant, at, nonce, from, root, new, held }
     }
 
     fn peer(n: u8) -> PeerId {

@@ -19,10 +19,13 @@ use minicbor::{Decode, Encode};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use crate::card::Card;
 use crate::cbor::{self, CborError};
 use crate::failure::Failure;
+use crate::holders;
 use crate::id::{Hash, PublicKey};
 use crate::page::Variant;
+use crate::signed::{Record, Signed};
 use crate::snapshot::{Field, SignedSnapshot};
 use crate::time::UnixTime;
 
@@ -32,6 +35,8 @@ pub const MAX_ENVELOPE: usize = 20 * 1024;
 pub const CHUNK: usize = 16 * 1024;
 /// The longest sealed chunk: a signed snapshot, its kind and the tag.
 pub const MAX_CHUNK: usize = SignedSnapshot::MAX + 1 + 16;
+/// The longest list of holders.
+const MAX_HELD: usize = holders::NAMED * (Card::MAX + 8) + 8;
 /// How far the request's time may lie from the injector's clock.
 pub const MAX_SKEW: Duration = Duration::from_secs(600);
 
@@ -79,6 +84,9 @@ pub struct InjectRequest {
     /// The reader insists on a copy fetched just now.
     #[n(6)]
     pub new: bool,
+    /// The reader can ask others: who has the body will do instead of it ([`Part::Held`]).
+    #[n(7)]
+    pub held: bool,
 }
 
 /// Why a sealed message was not taken.
@@ -314,7 +322,8 @@ pub struct Preview {
     pub len: Option<u64>,
 }
 
-/// One part of a response: `Preview`, `Data`…, `Signed`; or `Signed`, `Data`…; or `Declined`.
+/// One part of a response: `Preview`, `Data`…, `Signed`; or `Signed`, `Data`…; or `Signed`, `Held`; or
+/// `Declined`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part<'a> {
     /// The head of a body that is still coming in. It may be shown at once, because this channel
@@ -328,6 +337,8 @@ pub enum Part<'a> {
     Declined(Failure),
     /// The reader's clock is off; this is the injector's.
     Clock(UnixTime),
+    /// These open nodes hold the body, or are loading it; at most [`holders::NAMED`].
+    Held(Vec<Signed<Card>>),
 }
 
 impl<'a> Part<'a> {
@@ -339,6 +350,7 @@ impl<'a> Part<'a> {
             Self::Signed(snapshot) => (2, cbor::to_vec(snapshot.as_ref())),
             Self::Declined(failure) => (3, cbor::to_vec(failure)),
             Self::Clock(time) => (4, cbor::to_vec(time)),
+            Self::Held(cards) => (5, cbor::to_vec(cards)),
         };
         let mut bytes = Vec::with_capacity(1 + body.len());
         bytes.push(kind);
@@ -356,6 +368,7 @@ impl<'a> Part<'a> {
             2 => Self::Signed(Box::new(cbor::from_slice(body, SignedSnapshot::MAX)?)),
             3 => Self::Declined(cbor::from_slice(body, 4096)?),
             4 => Self::Clock(cbor::from_slice(body, 16)?),
+            5 => Self::Held(cbor::from_slice(body, MAX_HELD)?),
             _ => return Err(CborError::Malformed("unknown kind of part".into()).into()),
         })
     }
@@ -379,6 +392,7 @@ mod tests {
             from: Some(0),
             root: None,
             new: false,
+            held: false,
         }
     }
 

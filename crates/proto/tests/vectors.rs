@@ -197,6 +197,7 @@ fn request() -> InjectRequest {
         from: Some(0),
         root: None,
         new: false,
+        held: true,
     }
 }
 
@@ -207,7 +208,7 @@ fn card() -> Signed<Card> {
     Signed::sign(&Card { v: 1, peer, veil, made_at }, &root())
 }
 
-fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 12] {
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 14] {
     let host = HostName::parse("news.example").expect("a host");
     [
         ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
@@ -218,7 +219,12 @@ fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 12] {
         ("ask_pass", Ask::Pass { to: PeerId([4; 32]), envelope }),
         ("ask_nodes", Ask::Nodes { card: None }),
         ("ask_assign", Ask::Assign),
-        ("ask_forward", Ask::Forward { to: asked(), envelope: question().0 }),
+        ("ask_forward", Ask::Forward { to: asked(), envelope: question().0, card: None }),
+        (
+            "ask_forward_by_card",
+            Ask::Forward { to: asked(), envelope: question().0, card: Some(card()) },
+        ),
+        ("ask_hold", Ask::Hold { snapshot: snapshot(), holders: vec![card()] }),
         ("ask_question", Ask::Question { envelope: question().0 }),
         ("ask_seen", Ask::Seen),
         ("ask_punch", Ask::Punch { from: "192.0.2.1:7000".into() }),

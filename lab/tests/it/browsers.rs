@@ -15,7 +15,7 @@ use busel_lab::sandbox::inside;
 use busel_lab::world::Running;
 use serde_json::{Value, json};
 
-const TRIES: usize = 3;
+const TRIES: usize = 1;
 /// A page tries everything within this.
 const PATIENCE: Duration = Duration::from_secs(50);
 
@@ -69,6 +69,7 @@ fn went_well(name: &str, report: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+#[allow(clippy::print_stderr, reason = "what a test that is slow waited for")]
 fn reads_a_magazine(new: impl Fn(&Stage) -> anyhow::Result<Box<dyn Browser>>) {
     inside(|| {
         let stage = Stage::set()?;
@@ -76,13 +77,17 @@ fn reads_a_magazine(new: impl Fn(&Stage) -> anyhow::Result<Box<dyn Browser>>) {
         let tries = |name: &str, browser: &dyn Browser, url: &str| {
             let mut went = Ok(());
             // A browser gives up where its network just changed, and is asked again.
-            for _ in 0..TRIES {
+            for nth in 1..=TRIES {
                 magazine.forget();
                 let _open = browser.open(url)?;
                 let report = magazine.report(PATIENCE).with_context(|| name.to_owned());
                 went = report.and_then(|report| went_well(name, &report));
-                if went.is_ok() {
-                    break;
+                match &went {
+                    Ok(()) => break,
+                    Err(error) => {
+                        eprintln!("{name}, try {nth}: {error:#}");
+                        stage.scene.world.keep_logs()?;
+                    }
                 }
             }
             went

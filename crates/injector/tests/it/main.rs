@@ -7,6 +7,7 @@ mod attacks;
 mod beside;
 mod coalesce;
 mod crawler;
+mod crowd;
 mod double_post;
 mod edition;
 mod found;

@@ -1,7 +1,8 @@
 //! The route `Injector`: a node that fetches and signs is asked, with the request sealed to it.
 //!
 //! The answer's channel is the injector's, so what it says may be shown at once; it is kept and
-//! shared only once the root is signed and fits what came.
+//! shared only once the root is signed and fits what came. Of what many ask for it says who holds it, and the body
+//! comes from those ([`super::many`]).
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use futures_util::stream::{self, StreamExt};
 use http::Method;
 
 use super::beside::{Miss, in_turn, patiences};
-use super::{Head, Item, Items, Lost, Started, Want};
+use super::{Head, Item, Items, Lost, Started, Want, many, voice};
 use crate::clock;
 use crate::config::Exposure;
 use crate::joined::Injector;
@@ -120,6 +121,7 @@ async fn ask_at(node: &Node, path: Path<'_>, want: &Want, at: UnixTime) -> Resul
         from: (want.method != Method::HEAD).then_some(want.from),
         root: want.resume.as_ref().and_then(|resume| resume.root),
         new: insists_on_new(want),
+        held: want.method == Method::GET && want.resume.is_none() && voice::can_ask_strangers(node),
     };
     let (envelope, key) =
         seal_request(&request, &injector.cert.subkey, &injector.cert.hpke, rand::random())
@@ -135,7 +137,9 @@ async fn ask_at(node: &Node, path: Path<'_>, want: &Want, at: UnixTime) -> Resul
     let head = match Part::from_bytes(&first).map_err(|e| Failure::Protocol(e.to_string()))? {
         Part::Clock(time) => return Ok(Asked::Clock(time)),
         Part::Declined(failure) => return Err(Miss::said(failure)),
-        Part::Data(_) => return Err(Failure::Protocol("bytes before a head".into()).into()),
+        Part::Data(_) | Part::Held(_) => {
+            return Err(Failure::Protocol("a body before a head".into()).into());
+        }
         Part::Preview(preview) => preview_head(node, injector, preview, want),
         Part::Signed(signed) => signed_head(verify(node, &want.page, *signed)?, node, want),
     };
@@ -146,7 +150,19 @@ async fn ask_at(node: &Node, path: Path<'_>, want: &Want, at: UnixTime) -> Resul
     }
     let items = match want.method {
         Method::HEAD => stream::empty().boxed(),
-        _ => parts(node.clone(), want.page.clone(), response, head.snapshot.is_some()),
+        _ => {
+            let (node, page) = (node.clone(), want.page.clone());
+            let signed = head.snapshot.clone();
+            parts(Parts {
+                node,
+                page,
+                teller: injector.peer,
+                from: want.from,
+                response,
+                signed,
+                over: false,
+            })
+        }
     };
     Ok(Asked::Started(Box::new(Started { head, items })))
 }
@@ -199,40 +215,73 @@ fn signed_head(snapshot: Snapshot, node: &Node, want: &Want) -> Head {
     }
 }
 
+/// A response after its head.
+struct Parts {
+    node: Node,
+    page: Wanted,
+    /// Whose response it is.
+    teller: PeerId,
+    /// The first byte that is wanted.
+    from: u64,
+    response: Sealed,
+    /// The signature, if it has come.
+    signed: Option<Snapshot>,
+    over: bool,
+}
+
 /// The body, and the signature if it comes last. Bytes under a signature that came first are
 /// hashed by whoever keeps them; the channel vouches for them until then.
-fn parts(node: Node, page: Wanted, response: Sealed, signed: bool) -> Items {
-    struct State {
-        node: Node,
-        page: Wanted,
-        response: Sealed,
-        signed: bool,
-        over: bool,
-    }
-    let state = State { node, page, response, signed, over: false };
-    stream::unfold(state, |mut state| async move {
-        if state.over {
+fn parts(parts: Parts) -> Items {
+    let items = stream::unfold(parts, |mut parts| async move {
+        if parts.over {
             return None;
         }
-        let item = match state.response.next().await {
-            Err(failure) => Err(failure),
-            // A response without a signature is one that may not be kept.
-            Ok(None) => return None,
-            Ok(Some(bytes)) => match Part::from_bytes(&bytes) {
-                Ok(Part::Data(_)) => Ok(Item::Data(Bytes::from(bytes).slice(1..))),
-                Ok(Part::Signed(signed)) if !state.signed => {
-                    state.signed = true;
-                    verify(&state.node, &state.page, *signed).map(Box::new).map(Item::Signed)
-                }
-                Ok(Part::Declined(failure)) => Err(failure.cleaned()),
-                Ok(_) => Err(Failure::Protocol("a part out of order".into())),
-                Err(error) => Err(Failure::Protocol(error.to_string())),
-            },
+        let next = parts.next().await.transpose()?;
+        parts.over = !matches!(next, Ok(Next::Item(_)));
+        let items = match next {
+            Ok(Next::Item(item)) => stream::once(async { Ok(item) }).boxed(),
+            Ok(Next::Elsewhere(items)) => items,
+            Err(failure) => stream::once(async { Err(failure) }).boxed(),
         };
-        state.over = item.is_err();
-        Some((item, state))
-    })
-    .boxed()
+        Some((items, parts))
+    });
+    items.flatten().boxed()
+}
+
+/// What a part brings.
+enum Next {
+    Item(Item),
+    /// All that is left, from others.
+    Elsewhere(Items),
+}
+
+impl Parts {
+    /// `None` after the last.
+    async fn next(&mut self) -> Result<Option<Next>, Failure> {
+        // A response without a signature is one that may not be kept.
+        let Some(bytes) = self.response.next().await? else { return Ok(None) };
+        let part =
+            Part::from_bytes(&bytes).map_err(|error| Failure::Protocol(error.to_string()))?;
+        let item = match (part, &self.signed) {
+            (Part::Data(_), _) => Item::Data(Bytes::from(bytes).slice(1..)),
+            (Part::Signed(signed), None) => {
+                let snapshot = verify(&self.node, &self.page, *signed)?;
+                self.signed = Some(snapshot.clone());
+                Item::Signed(Box::new(snapshot))
+            }
+            (Part::Held(cards), Some(snapshot)) => {
+                let ways = voice::ways_to_strangers(&self.node, self.teller, cards).await;
+                if ways.is_empty() {
+                    return Err(Failure::NobodyKnown);
+                }
+                let items = many::body(&self.node, snapshot, self.from, None, ways);
+                return Ok(Some(Next::Elsewhere(items)));
+            }
+            (Part::Declined(failure), _) => return Err(failure.cleaned()),
+            _ => return Err(Failure::Protocol("a part out of order".into())),
+        };
+        Ok(Some(Next::Item(item)))
+    }
 }
 
 /// A sealed response being read.

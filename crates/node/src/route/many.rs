@@ -76,20 +76,24 @@ struct Under {
     items: Items,
 }
 
-/// The body of a snapshot from `from` on: `voice` brings the first part of it, as `fetch/1` says, from the
-/// first of these nodes, and what comes after that is asked of all.
+/// The body of a snapshot from `from` on: the first of these nodes brings the first part of it, and what comes
+/// after that is asked of all. `voice` brings that part already, as `fetch/1` says, if it was asked for so.
 pub(crate) fn body(
     node: &Node,
     snapshot: &Snapshot,
     from: u64,
-    voice: Voice,
+    voice: Option<Voice>,
     ways: Vec<Way>,
 ) -> Items {
     let (root, len) = (snapshot.head().root, snapshot.head().len);
     let lead = blob::lead(from, len);
-    if lead >= len {
-        return swarm::windows(voice, Blob { root, len, partial: None }, from..len);
-    }
+    let voice = match voice {
+        Some(voice) if lead >= len => {
+            return swarm::windows(voice, Blob { root, len, partial: None }, from..len);
+        }
+        None if from >= len => return stream::empty().boxed(),
+        voice => voice,
+    };
     let partials = node.partials.as_ref();
     let partial = partials.and_then(|partials| partials.begin(&node.store, snapshot));
     let ahead = if partial.is_some() { AHEAD } else { HELD };
@@ -101,8 +105,15 @@ pub(crate) fn body(
         plan.handle(Input::There(piece), now);
     }
     let order = plan.begun(0, from..lead, now);
+    if voice.is_none() {
+        // Nobody has answered yet, and whoever reads waits from now on.
+        plan.handle(Input::Passed(from), now);
+    }
     let blob = Blob { root, len, partial: partial.clone() };
-    let items = swarm::windows(voice, blob.clone(), from..lead);
+    let items = match voice {
+        Some(voice) => swarm::windows(voice, blob.clone(), from..lead),
+        None => part(node, &ways[0], &blob, from..lead),
+    };
     let asked = ways.iter().enumerate();
     let news = asked.map(|(source, way)| news(node, way, source, &blob)).collect();
     let many = Many {
@@ -227,20 +238,8 @@ impl Many {
     }
 
     fn ask(&mut self, order: Order, source: Source, bytes: Range<u64>) {
-        let (node, way, blob) = (self.node.clone(), self.ways[source].clone(), self.blob.clone());
-        let range = bytes.clone();
-        let asked = async move {
-            let (root, len) = (blob.root, blob.len);
-            let ask = Ask::Blob { root, len, from: range.start, to: range.end };
-            match hear(&node, &way, &ask).await? {
-                (Answer::Open, voice) => Ok(swarm::windows(voice, blob, range)),
-                (Answer::Nothing, _) => Err(Failure::NobodyHasIt),
-                (Answer::Declined { failure }, _) => Err(Failure::declined(&failure)),
-                _ => Err(Failure::Protocol("an unexpected answer".into())),
-            }
-        };
-        let (at, items) = (bytes.start, stream::once(asked).try_flatten().boxed());
-        self.orders.push(Under { order, source, bytes, at, items });
+        let items = part(&self.node, &self.ways[source], &self.blob, bytes.clone());
+        self.orders.push(Under { order, source, at: bytes.start, bytes, items });
     }
 
     /// An order is not waited for any more. It may have been who passed it on: the next one asks others first.
@@ -297,6 +296,22 @@ impl Many {
             self.there.insert(from, bytes);
         }
     }
+}
+
+/// These bytes, as a node sends them that is asked for them now.
+fn part(node: &Node, way: &Way, blob: &Blob, bytes: Range<u64>) -> Items {
+    let (node, way, blob) = (node.clone(), way.clone(), blob.clone());
+    let asked = async move {
+        let (root, len) = (blob.root, blob.len);
+        let ask = Ask::Blob { root, len, from: bytes.start, to: bytes.end };
+        match hear(&node, &way, &ask).await? {
+            (Answer::Open, voice) => Ok(swarm::windows(voice, blob, bytes)),
+            (Answer::Nothing, _) => Err(Failure::NobodyHasIt),
+            (Answer::Declined { failure }, _) => Err(Failure::declined(&failure)),
+            _ => Err(Failure::Protocol("an unexpected answer".into())),
+        }
+    };
+    stream::once(asked).try_flatten().boxed()
 }
 
 fn pass_by_others(way: &mut Way) {

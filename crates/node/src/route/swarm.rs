@@ -174,7 +174,7 @@ fn started(node: &Node, found: Found, others: Vec<Way>, want: &Want) -> Started 
         _ => {
             let others = others.into_iter().filter(|other| other.peer != peer);
             let ways = std::iter::once(way).chain(others).take(MAX_SENDING).collect();
-            many::body(node, &snapshot, want.from, voice, ways)
+            many::body(node, &snapshot, want.from, Some(voice), ways)
         }
     };
     Started { head, items }

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use busel_net::endpoint::{OpenError, Stream};
 use busel_net::frame::{self, FrameError};
+use busel_proto::card::Card;
 use busel_proto::failure::Failure;
 use busel_proto::favour::Standing;
+use busel_proto::holders;
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask, MAX_FRAME};
 use busel_proto::question::{MAX_CHUNK, seal_question};
 use busel_proto::sealed::ChunkCipher;
+use busel_proto::signed::Signed;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use tokio::io::AsyncRead;
@@ -20,6 +23,8 @@ use tokio::time::timeout;
 use tokio_util::io::StreamReader;
 
 use super::beside::{Miss, first_good};
+use crate::clock;
+use crate::exchange;
 use crate::node::Node;
 use crate::origin::StreamIo;
 use crate::say::{self, say};
@@ -42,13 +47,46 @@ pub(crate) struct Way {
     pub(crate) by: Vec<PeerId>,
     /// Whether it may be asked without, if all of them are gone or don't know it.
     pub(crate) may_meet: bool,
+    /// Where it says that it is, for those who don't know it.
+    pub(crate) card: Option<Signed<Card>>,
 }
 
 impl Way {
     /// On a connection with it.
     pub(crate) fn to(peer: PeerId) -> Self {
-        Self { peer, by: Vec::new(), may_meet: true }
+        Self { peer, by: Vec::new(), may_meet: true, card: None }
     }
+}
+
+/// Whether it can ask nodes of which it knows no more than a card.
+pub(crate) fn can_ask_strangers(node: &Node) -> bool {
+    node.exchange.is_some() || !node.guards().is_empty()
+}
+
+/// How to ask nodes that `teller` tells of. A quiet node never meets them.
+pub(crate) async fn ways_to_strangers(
+    node: &Node,
+    teller: PeerId,
+    mut cards: Vec<Signed<Card>>,
+) -> Vec<Way> {
+    cards.truncate(holders::NAMED);
+    let mut ways = Vec::new();
+    if node.exchange.is_some() {
+        for card in cards {
+            ways.extend(exchange::told_of(node, teller, card).await.map(Way::to));
+        }
+        return ways;
+    }
+    let guards = node.guards();
+    for card in cards {
+        let checked = Card::check(&card, &node.own.reach, clock::now());
+        let Ok(peer) = checked.map(|card| card.peer) else { continue };
+        let by = guards.iter().filter(|guard| **guard != peer).copied().collect();
+        let may_meet = guards.contains(&peer);
+        ways.push(Way { peer, by, may_meet, card: Some(card) });
+    }
+    ways.retain(|way| way.may_meet || !way.by.is_empty());
+    ways
 }
 
 /// Asks, and returns the answer and what follows it. A guard that is silent is not waited for: the next
@@ -57,7 +95,7 @@ impl Way {
 pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, Voice), Failure> {
     let may_meet = &AtomicBool::new(way.may_meet);
     let heard = first_good(node, &way.by, |at| {
-        let passed = through(node, way.by[at], way.peer, ask);
+        let passed = through(node, way.by[at], way, ask);
         async move {
             passed.await.map_err(|passing| {
                 let excused = matches!(passing, Passing::NotThere(_) | Passing::NotKnown(_));
@@ -105,13 +143,13 @@ impl From<Failure> for Passing {
 async fn through(
     node: &Node,
     guard: PeerId,
-    to: PeerId,
+    way: &Way,
     ask: &Ask,
 ) -> Result<(Answer, Voice), Passing> {
     let _asking = node.asking(guard);
-    let (envelope, key) = seal_question(ask, &to, rand::random())
+    let (envelope, key) = seal_question(ask, &way.peer, rand::random())
         .map_err(|error| Failure::Protocol(error.to_string()))?;
-    let forward = Ask::Forward { to, envelope };
+    let forward = Ask::Forward { to: way.peer, envelope, card: way.card.clone() };
     let is_good = node.favour().standing(&guard, node.clock.tick()) == Standing::Good;
     let limit = if is_good { PASS_LIMIT } else { FAILING_LIMIT };
     let connected = timeout(PASS_LIMIT, node.endpoint.open_within(&guard, limit)).await;

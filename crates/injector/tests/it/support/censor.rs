@@ -206,7 +206,7 @@ fn asks(pages: &[PageUrl]) -> Vec<Ask> {
         Ask::Inject { envelope: vec![0; 600] },
         Ask::Question { envelope: vec![0; 600] },
         Ask::Pass { to: PeerId([1; 32]), envelope: vec![0; 600] },
-        Ask::Forward { to: PeerId([1; 32]), envelope: vec![0; 600] },
+        Ask::Forward { to: PeerId([1; 32]), envelope: vec![0; 600], card: None },
         Ask::Assign,
     ];
     for page in pages {

@@ -12,6 +12,7 @@ use busel_net::wire::relay::Relay;
 use busel_net::wire::veil::{Listen, Veil};
 use busel_net::{Connection, Endpoint};
 use busel_node::clock;
+use busel_proto::card::Card;
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
 use busel_proto::invite::VeilTicket;
@@ -20,6 +21,7 @@ use busel_proto::page::{PageUrl, Variant};
 use busel_proto::sealed::{
     ChunkCipher, InjectRequest, MAX_CHUNK, Part, Preview, ResponseKey, seal_request,
 };
+use busel_proto::signed::Signed;
 use busel_proto::snapshot::SignedSnapshot;
 use busel_proto::time::UnixTime;
 use busel_proto::veil::VeilSecret;
@@ -217,6 +219,7 @@ pub(crate) fn request(url: &PageUrl) -> InjectRequest {
         from: Some(0),
         root: None,
         new: false,
+        held: false,
     }
 }
 
@@ -240,6 +243,7 @@ pub(crate) struct Said {
     pub(crate) signed: Option<SignedSnapshot>,
     pub(crate) declined: Option<Failure>,
     pub(crate) clock: Option<UnixTime>,
+    pub(crate) held: Vec<Signed<Card>>,
 }
 
 impl Sealed {
@@ -257,6 +261,7 @@ impl Sealed {
             Part::Signed(signed) => said.signed = Some(*signed),
             Part::Declined(failure) => said.declined = Some(failure),
             Part::Clock(time) => said.clock = Some(time),
+            Part::Held(cards) => said.held = cards,
         }
         true
     }

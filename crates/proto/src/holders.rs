@@ -1,0 +1,278 @@
+//! Who has what a crowd asks an injector for, and how many should have it.
+//!
+//! An injector that many ask for one page does not send it to each of them. It has open nodes hold it, more
+//! of them the more ask, and names some of these to who asks ([`crate::sealed::Part::Held`]). It knows them because
+//! it asked them: that a node holds a page says nothing of what its owner reads, and no node says by itself what it has.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::id::{Hash, SnapshotKey};
+use crate::time::Tick;
+
+/// So many holders are named to one who asks, and no fewer.
+pub const NAMED: usize = 2;
+/// Of a body that is shorter than this, in bytes, none are: finding them costs more than to send it.
+pub const LEAST_LEN: u64 = 32 * 1024;
+/// A page that was asked for so often …
+const HOT: usize = 3;
+/// … within this time is to be held by as many as asked, …
+const RECENT: Duration = Duration::from_secs(60);
+/// … up to so many, …
+const SEEDS: usize = 12;
+/// … and by one for so many who asked …
+const PER_HOLDER: usize = 3;
+/// … within this time, …
+const LATELY: Duration = Duration::from_secs(5);
+/// … up to so many.
+const MOST: usize = 512;
+/// Who asked is counted up to so many.
+const MOST_COUNTED: usize = 2048;
+/// Who said that it holds a page is believed to for so long; then it is asked again, if it is needed.
+const HELD_FOR: Duration = Duration::from_secs(600);
+/// Who was asked to hold it has to by then. Who does not want to is not asked again for as long.
+const LOADS_FOR: Duration = Duration::from_secs(120);
+/// Pages at most. The one that nobody has asked for longest goes first.
+const MAX_PAGES: usize = 1024;
+
+/// The holders of all pages; a node is named by `P`.
+#[derive(Debug)]
+pub struct Holders<P> {
+    pages: BTreeMap<SnapshotKey, Page<P>>,
+    chance: ChaCha8Rng,
+}
+
+#[derive(Debug)]
+struct Page<P> {
+    /// The body that they hold.
+    root: Hash,
+    /// When it was asked for.
+    asked: VecDeque<Tick>,
+    holders: Vec<Holder<P>>,
+}
+
+#[derive(Debug)]
+struct Holder<P> {
+    node: P,
+    since: Tick,
+    state: State,
+}
+
+/// What a node has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    /// That it has all of it.
+    Whole,
+    /// Nothing yet: it was asked to hold it.
+    Loads,
+    /// That it does not hold it.
+    Declined,
+}
+
+impl State {
+    /// How long that counts.
+    fn lasts(self) -> Duration {
+        if self == Self::Whole { HELD_FOR } else { LOADS_FOR }
+    }
+}
+
+impl<P> Page<P> {
+    fn holders(&self) -> impl Iterator<Item = &Holder<P>> {
+        self.holders.iter().filter(|holder| holder.state != State::Declined)
+    }
+}
+
+impl<P: Copy + Eq> Holders<P> {
+    /// None yet. `seed` draws whom who asks is told of.
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { pages: BTreeMap::new(), chance: ChaCha8Rng::from_seed(seed) }
+    }
+
+    /// Somebody asks for a page, whose body this is now.
+    pub fn asked(&mut self, key: SnapshotKey, root: Hash, now: Tick) {
+        if !self.pages.contains_key(&key) && self.pages.len() >= MAX_PAGES {
+            let last = |page: &Page<P>| page.asked.back().copied();
+            let oldest = self.pages.iter().min_by_key(|(_, page)| last(page)).map(|(key, _)| *key);
+            oldest.map(|key| self.pages.remove(&key));
+        }
+        let new = || Page { root, asked: VecDeque::new(), holders: Vec::new() };
+        let page = self.pages.entry(key).or_insert_with(new);
+        if page.root != root {
+            (page.root, page.holders) = (root, Vec::new());
+        }
+        page.asked.retain(|at| now - *at < RECENT);
+        page.holders.retain(|holder| now - holder.since < holder.state.lasts());
+        if page.asked.len() >= MOST_COUNTED {
+            page.asked.pop_front();
+        }
+        page.asked.push_back(now);
+    }
+
+    /// How many more nodes should be asked to hold it.
+    pub fn lacks(&self, key: &SnapshotKey, now: Tick) -> usize {
+        let Some(page) = self.pages.get(key) else { return 0 };
+        let recent = page.asked.len();
+        if recent < HOT {
+            return 0;
+        }
+        let lately = page.asked.iter().rev().take_while(|at| now - **at < LATELY).count();
+        let wanted = recent.min(SEEDS).max(lately / PER_HOLDER).min(MOST);
+        wanted.saturating_sub(page.holders().count())
+    }
+
+    /// Whether a node holds it, or was asked to not long ago.
+    pub fn has(&self, key: &SnapshotKey, node: P) -> bool {
+        self.pages.get(key).is_some_and(|page| page.holders.iter().any(|h| h.node == node))
+    }
+
+    /// A node is asked to hold it: what it gets it gives on before it has all of it.
+    pub fn asks(&mut self, key: &SnapshotKey, node: P, now: Tick) {
+        if let Some(page) = self.pages.get_mut(key).filter(|page| page.holders.len() < MOST) {
+            page.holders.push(Holder { node, since: now, state: State::Loads });
+        }
+    }
+
+    /// A node that was asked has this body, or does not want to hold it, or could not get it.
+    pub fn said(&mut self, key: &SnapshotKey, root: Hash, node: P, holds: bool, now: Tick) {
+        let Some(page) = self.pages.get_mut(key).filter(|page| page.root == root) else { return };
+        if let Some(holder) = page.holders.iter_mut().find(|holder| holder.node == node) {
+            holder.since = now;
+            holder.state = if holds { State::Whole } else { State::Declined };
+        }
+    }
+
+    /// Some who hold it, by lot, those who have all of it first. None, if there are too few.
+    pub fn named(&mut self, key: &SnapshotKey, root: Hash) -> Vec<P> {
+        let Some(page) = self.pages.get(key).filter(|page| page.root == root) else {
+            return Vec::new();
+        };
+        let mut left: Vec<_> = page.holders().collect();
+        if left.len() < NAMED {
+            return Vec::new();
+        }
+        let mut named: [_; NAMED] = std::array::from_fn(|_| {
+            let lot = self.chance.next_u64() % left.len() as u64;
+            left.swap_remove(usize::try_from(lot).unwrap_or(0))
+        });
+        named.sort_by_key(|holder| holder.state);
+        named.iter().map(|holder| holder.node).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: SnapshotKey = SnapshotKey([1; 32]);
+    const ROOT: Hash = Hash([2; 32]);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// So many ask, one each `pause`, from `at` on.
+    fn crowd(holders: &mut Holders<usize>, many: u32, pause: Duration, at: Tick) -> Tick {
+        (0..many).for_each(|n| holders.asked(KEY, ROOT, at + pause * n));
+        at + pause * many
+    }
+
+    fn hold(holders: &mut Holders<usize>, nodes: std::ops::Range<usize>, now: Tick) {
+        for node in nodes {
+            holders.asks(&KEY, node, now);
+            holders.said(&KEY, ROOT, node, true, now);
+        }
+    }
+
+    #[test]
+    fn what_few_ask_for_nobody_is_asked_to_hold() {
+        let mut holders = Holders::new([0; 32]);
+        let mut now = Tick(0);
+        for _ in 0..100 {
+            now = crowd(&mut holders, 1, SECOND * 35, now);
+            assert_eq!(holders.lacks(&KEY, now), 0);
+        }
+        assert_eq!(holders.lacks(&SnapshotKey([9; 32]), now), 0);
+    }
+
+    #[test]
+    fn the_more_ask_the_more_hold_it() {
+        let mut holders = Holders::new([0; 32]);
+        let now = crowd(&mut holders, 5, SECOND * 2, Tick(0));
+        assert_eq!(holders.lacks(&KEY, now), 5);
+        hold(&mut holders, 0..5, now);
+        assert_eq!(holders.lacks(&KEY, now), 0);
+        let now = crowd(&mut holders, 20, SECOND, now);
+        assert_eq!(holders.lacks(&KEY, now), SEEDS - 5);
+        let now = crowd(&mut holders, 1000, SECOND / 100, now);
+        assert_eq!(holders.lacks(&KEY, now), 499 / PER_HOLDER - 5);
+        let now = crowd(&mut holders, 100_000, SECOND / 10_000, now);
+        assert_eq!(holders.lacks(&KEY, now), MOST - 5);
+    }
+
+    #[test]
+    fn some_are_named_by_lot_once_there_are_enough_and_the_whole_ones_first() {
+        let mut holders = Holders::new([0; 32]);
+        let now = crowd(&mut holders, 50, SECOND / 10, Tick(0));
+        hold(&mut holders, 0..NAMED - 1, now);
+        assert!(holders.named(&KEY, ROOT).is_empty(), "too few");
+        hold(&mut holders, NAMED - 1..8, now);
+        (8..16).for_each(|node| holders.asks(&KEY, node, now));
+        let mut times = [0; 16];
+        for _ in 0..1600 {
+            let named = holders.named(&KEY, ROOT);
+            assert!(named.is_sorted_by_key(|node| *node >= 8), "{named:?}");
+            assert!(named.len() == NAMED && named[0] != named[1]);
+            named.into_iter().for_each(|node| times[node] += 1);
+        }
+        assert!(times.iter().all(|times| (120..280).contains(times)), "{times:?}");
+    }
+
+    #[test]
+    fn who_declines_or_is_not_heard_of_any_more_is_not_named() {
+        let mut holders = Holders::new([0; 32]);
+        let now = crowd(&mut holders, 12, SECOND, Tick(0));
+        hold(&mut holders, 0..6, now);
+        (6..12).for_each(|node| holders.asks(&KEY, node, now));
+        let wanted = holders.lacks(&KEY, now);
+        holders.said(&KEY, ROOT, 6, false, now);
+        assert!(holders.has(&KEY, 6), "it is not asked again at once");
+        assert_eq!(holders.lacks(&KEY, now), wanted + 1, "another one is");
+        assert!((0..100).all(|_| !holders.named(&KEY, ROOT).contains(&6)));
+        let later = now + LOADS_FOR;
+        holders.asked(KEY, ROOT, later);
+        assert!(holders.has(&KEY, 5) && !holders.has(&KEY, 6));
+        assert!(!holders.has(&KEY, 7), "it never came to have it");
+        holders.asked(KEY, ROOT, now + HELD_FOR);
+        assert!(!holders.has(&KEY, 5));
+    }
+
+    #[test]
+    fn a_new_version_begins_anew() {
+        let mut holders = Holders::new([0; 32]);
+        let now = crowd(&mut holders, 12, SECOND, Tick(0));
+        hold(&mut holders, 0..6, now);
+        let newer = Hash([3; 32]);
+        holders.asked(KEY, newer, now);
+        assert!(holders.named(&KEY, newer).is_empty() && holders.named(&KEY, ROOT).is_empty());
+        assert_eq!(holders.lacks(&KEY, now), SEEDS, "they ask for it all the same");
+        holders.asks(&KEY, 1, now);
+        assert_eq!(holders.lacks(&KEY, now), SEEDS - 1);
+        holders.said(&KEY, ROOT, 1, false, now);
+        assert_eq!(holders.lacks(&KEY, now), SEEDS - 1, "what it says of the old version is past");
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut holders = Holders::<usize>::new([0; 32]);
+        for n in 0..2 * MAX_PAGES {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&(n as u64).to_be_bytes());
+            holders.asked(SnapshotKey(key), ROOT, Tick(n as u64));
+        }
+        assert_eq!(holders.pages.len(), MAX_PAGES);
+        crowd(&mut holders, 10_000, Duration::ZERO, Tick(0));
+        assert_eq!(holders.pages[&KEY].asked.len(), MOST_COUNTED);
+        (0..2 * MOST).for_each(|node| holders.asks(&KEY, node, Tick(0)));
+        assert_eq!(holders.pages[&KEY].holders.len(), MOST);
+    }
+}
