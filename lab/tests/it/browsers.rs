@@ -15,9 +15,9 @@ use busel_lab::sandbox::inside;
 use busel_lab::world::Running;
 use serde_json::{Value, json};
 
-const TRIES: usize = 1;
+const TRIES: usize = 3;
 /// A page tries everything within this.
-const PATIENCE: Duration = Duration::from_secs(50);
+const PATIENCE: Duration = Duration::from_secs(110);
 
 /// A browser of whom the test asks nothing but to open pages.
 trait Browser {

@@ -9,7 +9,7 @@ const heard = (target, event) => new Promise((resolve, reject) => {
 });
 const inTime = (promise) => Promise.race([
   promise,
-  new Promise((_, reject) => setTimeout(() => reject(new Error('too late')), 40000)),
+  new Promise((_, reject) => setTimeout(() => reject(new Error('too late')), 100000)),
 ]);
 
 const tries = {
@@ -26,7 +26,8 @@ const tries = {
   async film() {
     const film = found('film');
     if (film.readyState < 1) await heard(film, 'loadedmetadata');
-    // Near the end first, then the middle: nobody has seen what is before.
+    // Near the end first, then the middle: nobody has seen what is before. Chromium may read on to there
+    // instead of asking for it, which takes long.
     for (const part of [0.9, 0.5]) {
       film.currentTime = film.duration * part;
       await heard(film, 'seeked');
