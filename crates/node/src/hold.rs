@@ -1,4 +1,5 @@
-//! Holding for others what an injector says that many ask for: an open node's part in a crowd.
+//! Holding for others what an injector says that many ask for: an open node's part in a crowd, and how an
+//! injector's node asks for it.
 //!
 //! Only an injector that the owner trusts can have it hold something, of its own and within bounds. So what it
 //! holds for that reason says nothing of what its owner reads.
@@ -9,7 +10,7 @@ use busel_net::endpoint::Stream;
 use busel_proto::card::Card;
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
-use busel_proto::message::Answer;
+use busel_proto::message::{Answer, Ask};
 use busel_proto::signed::Signed;
 use busel_proto::snapshot::{SignedSnapshot, Snapshot};
 use tokio::time::timeout;
@@ -22,6 +23,7 @@ use crate::places::Places;
 use crate::route::many;
 use crate::route::voice::Way;
 use crate::save;
+use crate::say::say;
 
 /// Bodies that are loaded at once for this, for all injectors and for one.
 const MAX_LOADS: usize = 16;
@@ -34,6 +36,33 @@ const LOAD_LIMIT: Duration = Duration::from_secs(100);
 /// Places for bodies that are loaded to be held.
 pub(crate) fn places() -> Places {
     Places::new(MAX_LOADS, MAX_INJECTOR_LOADS)
+}
+
+impl Node {
+    /// Open nodes with a card that were connected to not long ago; none, if it is quiet.
+    pub fn open_nodes(&self) -> Vec<PeerId> {
+        self.exchange.as_ref().map(|exchange| exchange.working()).unwrap_or_default()
+    }
+
+    /// The card of one of them.
+    pub fn card_of(&self, peer: &PeerId) -> Option<Signed<Card>> {
+        self.exchange.as_ref()?.card_of(peer)
+    }
+
+    /// Has an open node hold a page of which this node is the injector, out of what these hold, or this one.
+    /// Returns once it does.
+    pub async fn ask_to_hold(
+        &self,
+        peer: PeerId,
+        snapshot: SignedSnapshot,
+        holders: Vec<Signed<Card>>,
+    ) -> Result<(), Failure> {
+        match say(self, peer, &Ask::Hold { snapshot, holders }).await?.0 {
+            Answer::Open => Ok(()),
+            Answer::Declined { failure } => Err(Failure::declined(&failure)),
+            _ => Err(Failure::Protocol("an unexpected answer".into())),
+        }
+    }
 }
 
 /// Answers a peer that wants something to be held, once it is.

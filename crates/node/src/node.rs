@@ -14,7 +14,6 @@ use busel_net::relay::RelayError;
 use busel_net::shake::Shaker;
 use busel_net::wire::Contact;
 use busel_net::wire::relay::Relay;
-use busel_proto::card::Card;
 use busel_proto::cert::{Revocation, SubkeyCert};
 use busel_proto::edition;
 use busel_proto::failure::{Failure, Route};
@@ -22,13 +21,13 @@ use busel_proto::favour::{Favour, Standing};
 use busel_proto::id::{Hash, PeerId};
 use busel_proto::invite::{InjectorTicket, Invite, RelayTicket, VeilTicket};
 use busel_proto::memory::Step;
-use busel_proto::message::{Answer, Ask};
+use busel_proto::message::Ask;
 use busel_proto::page::{HostName, PageUrl};
 use busel_proto::question::QuestionKey;
 use busel_proto::sealed::ResponseKey;
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
-use busel_proto::snapshot::{SignedSnapshot, Snapshot};
+use busel_proto::snapshot::Snapshot;
 use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -65,7 +64,6 @@ use crate::resolve::Names;
 use crate::route::tunnel::ByTunnel;
 use crate::route::voice::Way;
 use crate::save::Saver;
-use crate::say::say;
 use crate::serve::{self, Inject};
 use crate::tunnel;
 use crate::upgrade;
@@ -499,31 +497,6 @@ impl Node {
     /// `allow_net_for_others`.
     pub fn origin(&self) -> &Origin {
         &self.lent_origin
-    }
-
-    /// Open nodes with a card that were connected to not long ago; none, if it is quiet.
-    pub fn open_nodes(&self) -> Vec<PeerId> {
-        self.exchange.as_ref().map(|exchange| exchange.working()).unwrap_or_default()
-    }
-
-    /// The card of one of them.
-    pub fn card_of(&self, peer: &PeerId) -> Option<Signed<Card>> {
-        self.exchange.as_ref()?.card_of(peer)
-    }
-
-    /// Has an open node hold a page of which this node is the injector, out of what these hold, or this one.
-    /// Returns once it does.
-    pub async fn ask_to_hold(
-        &self,
-        peer: PeerId,
-        snapshot: SignedSnapshot,
-        holders: Vec<Signed<Card>>,
-    ) -> Result<(), Failure> {
-        match say(self, peer, &Ask::Hold { snapshot, holders }).await?.0 {
-            Answer::Open => Ok(()),
-            Answer::Declined { failure } => Err(Failure::declined(&failure)),
-            _ => Err(Failure::Protocol("an unexpected answer".into())),
-        }
     }
 
     /// Where its HTTP proxy listens.
