@@ -27,7 +27,8 @@ const HEAD: &str = "\
 Written by `cargo xtask sim`; do not edit. Worlds in virtual time over the program's own rules: `proto::race` says when the
 injector is asked beside other nodes, `proto::plan` which part of the page is asked of whom, `proto::holders` who is asked to hold it and who is named. Lines, distances and who helps are drawn
 from a seed; packets of 64 KiB wait for lines, and what a quiet reader gets passes a guard's line, too. The model
-knows no loss, no sessions that end, no NATs, and no memory of which guard failed.
+knows no loss, no sessions that end, no NATs, no handshake of nodes that meet for the first time, no bounds on how many of
+these a guard or the injector meets, and no memory of which guard failed.
 
 A page of 2 MiB is read by a crowd within ten minutes; 5 % of the people help others. Three ways to find who has it:
 

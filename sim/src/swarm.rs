@@ -409,12 +409,16 @@ impl Swarm {
             Finding::Named if self.bodies < SEEDS => Vec::new(),
             Finding::Named => self.some_holders(id),
             Finding::Held => {
-                self.held.asked(KEY, ROOT, now);
-                let named = self.held.named(&KEY, ROOT);
-                for _ in 0..self.held.lacks(&KEY, now) {
-                    self.ask_to_hold();
+                let asker = self.guard(id, self.injector(), 0).unwrap_or(id);
+                self.held.asked(KEY, ROOT, asker, now);
+                if self.held.lacks(&KEY, now) > 0 {
+                    self.chance.shuffle(&mut self.idle);
                 }
-                named
+                for one in self.held.choose(&KEY, self.idle.iter().copied(), now) {
+                    self.idle.retain(|idle| *idle != one);
+                    self.ask_to_hold(one);
+                }
+                self.held.named(&KEY, ROOT)
             }
         };
         self.words += HEAD + holders.len() as u64 * CARD;
@@ -438,12 +442,7 @@ impl Swarm {
     }
 
     /// Another open node is asked to hold it.
-    fn ask_to_hold(&mut self) {
-        if self.idle.is_empty() {
-            return;
-        }
-        let at = self.chance.below(self.idle.len());
-        let one = self.idle.swap_remove(at);
+    fn ask_to_hold(&mut self, one: Id) {
         let now = self.queue.now();
         let mut holders = self.held.named(&KEY, ROOT);
         if holders.is_empty() {
@@ -452,7 +451,7 @@ impl Swarm {
         }
         self.words += HEAD + holders.len() as u64 * CARD;
         // What it gets it gives on before it has all of it.
-        self.held.asks(&KEY, one, now);
+        self.held.loads(&KEY, ROOT, one);
         let far = self.far(one, self.injector());
         self.queue.at(now + far, Event::Holds(one, holders));
     }
@@ -629,6 +628,9 @@ impl Swarm {
         let (now, far) = (self.queue.now(), self.far(id, self.injector()));
         let Some(load) = &mut self.loads[id] else { return };
         load.lost += 1;
+        if !load.reads {
+            return self.held.said(&KEY, ROOT, id, false, now);
+        }
         if load.lost > MOST_LOST {
             return;
         }

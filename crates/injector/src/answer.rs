@@ -9,6 +9,7 @@ use busel_node::clock;
 use busel_proto::edition;
 use busel_proto::failure::Failure;
 use busel_proto::freshness;
+use busel_proto::holders::NAMED;
 use busel_proto::id::PeerId;
 use busel_proto::language;
 use busel_proto::message::{Answer, frame};
@@ -38,8 +39,6 @@ const MAX_ALONG: usize = 8;
 /// … if it is no longer than this, in bytes, and comes within this time.
 const MAX_AWAITED: u64 = 8 << 20;
 const WAIT_FOR_ALL: Duration = Duration::from_secs(5);
-/// Fewer holders are not named: one of them may be gone.
-const LEAST_NAMED: usize = 2;
 /// Bytes read from the store at once.
 const PIECE: u64 = 256 * 1024;
 
@@ -138,7 +137,7 @@ async fn respond(
     });
     match known.await {
         Some((snapshot, reader)) => {
-            return send_stored(inner, out, snapshot, reader, request).await;
+            return send_stored(inner, from, out, snapshot, reader, request).await;
         }
         None if made => {
             let why = "this injector makes no edition of that site".into();
@@ -159,7 +158,7 @@ async fn respond(
         && ends_soon(&mut flight).await
         && let Some((snapshot, reader)) = stored(inner, &wanted, |_| true).await
     {
-        return send_stored(inner, out, snapshot, reader, request).await;
+        return send_stored(inner, from, out, snapshot, reader, request).await;
     }
     // Reading begins before the head is there, so that the fetch waits for this reader; but not for
     // one that is far ahead.
@@ -237,14 +236,18 @@ pub(crate) async fn stored(
 
 /// Waits for the end of a fetch that is not too long to be waited for. Returns whether it came.
 async fn ends_soon(flight: &mut InFlight) -> bool {
-    let len = flight.head().await.ok().and_then(|preview| preview.len);
-    let short = len.is_some_and(|len| len <= MAX_AWAITED);
-    short && tokio::time::timeout(WAIT_FOR_ALL, flight.kept()).await.is_ok_and(|kept| kept.is_ok())
+    let ended = async {
+        let len = flight.head().await.ok()?.len;
+        len.filter(|len| *len <= MAX_AWAITED)?;
+        flight.kept().await.ok()
+    };
+    tokio::time::timeout(WAIT_FOR_ALL, ended).await.is_ok_and(|ended| ended.is_some())
 }
 
 /// Sends what is in the store; or, if many ask for it, says who holds it.
 async fn send_stored(
     inner: &Arc<Inner>,
+    asker: PeerId,
     mut out: Sealed,
     snapshot: Snapshot,
     reader: BlobReader,
@@ -255,9 +258,12 @@ async fn send_stored(
     let from = request.from.filter(|from| !other && *from < reader.len());
     let Some(from) = from else { return out.last(&head).await };
     out.part(&head).await?;
-    let named = if request.held { holders::named(inner, &snapshot) } else { Vec::new() };
-    if named.len() >= LEAST_NAMED {
-        return out.last(&Part::Held(named)).await;
+    if request.held {
+        let named = holders::named(inner, &snapshot, asker, from);
+        // One of fewer may be gone.
+        if named.len() >= NAMED {
+            return out.last(&Part::Held(named)).await;
+        }
     }
     inner.bodies.fetch_add(1, Ordering::Relaxed);
     send_body(&mut out, reader, from).await?;

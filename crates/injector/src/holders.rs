@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use busel_proto::card::Card;
 use busel_proto::failure::Failure;
-use busel_proto::holders::{Holders, LEAST_LEN};
+use busel_proto::holders::{Holders, LENGTHS};
 use busel_proto::id::PeerId;
 use busel_proto::signed::Signed;
 use busel_proto::snapshot::Snapshot;
 use rand::seq::SliceRandom;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -25,20 +24,33 @@ const LIMIT: Duration = Duration::from_secs(110);
 /// Who holds what, by their ids.
 pub(crate) type Held = Holders<PeerId>;
 
-/// Somebody asks for this: has more nodes hold it if there are too few, and names some.
-pub(crate) fn named(inner: &Arc<Inner>, snapshot: &Snapshot) -> Vec<Signed<Card>> {
-    if snapshot.head().len < LEAST_LEN {
+/// `asker` asks for this, from its beginning or another byte: has more nodes hold it if there are too few, and names some.
+pub(crate) fn named(
+    inner: &Arc<Inner>,
+    snapshot: &Snapshot,
+    asker: PeerId,
+    from: u64,
+) -> Vec<Signed<Card>> {
+    if !LENGTHS.contains(&snapshot.head().len) {
         return Vec::new();
     }
-    let (key, root) = (snapshot.key(), snapshot.head().root);
-    let now = inner.tick();
-    let (lacks, named) = {
+    let (key, root, now) = (snapshot.key(), snapshot.head().root, inner.tick());
+    let (chosen, named) = {
         let mut held = lock(&inner.held);
-        held.asked(key, root, now);
-        (held.lacks(&key, now), held.named(&key, root))
+        // Who looks into the middle of a film is no crowd.
+        if from == 0 {
+            held.asked(key, root, asker, now);
+        }
+        let mut nodes = Vec::new();
+        if held.lacks(&key, now) > 0 {
+            nodes = inner.node.open_nodes();
+            nodes.shuffle(&mut rand::rng());
+        }
+        (held.choose(&key, nodes, now), held.named(&key, root))
     };
-    if lacks > 0 {
-        ask_more(inner, snapshot, lacks);
+    for peer in chosen {
+        let (own, snapshot) = (inner.clone(), snapshot.clone());
+        inner.node.spawn(async move { ask(&own, &snapshot, peer).await });
     }
     cards_of(inner, &named)
 }
@@ -47,36 +59,30 @@ fn cards_of(inner: &Inner, peers: &[PeerId]) -> Vec<Signed<Card>> {
     peers.iter().filter_map(|peer| inner.node.card_of(peer)).collect()
 }
 
-/// Asks so many more nodes, drawn by lot, to hold it.
-fn ask_more(inner: &Arc<Inner>, snapshot: &Snapshot, lacks: usize) {
-    let key = snapshot.key();
-    let mut peers = inner.node.open_nodes();
-    peers.retain(|peer| !lock(&inner.held).has(&key, *peer));
-    peers.shuffle(&mut rand::rng());
-    for peer in peers.into_iter().take(lacks) {
-        let Ok(place) = inner.asking.clone().try_acquire_owned() else { return };
-        ask(inner, snapshot, peer, place);
+/// Asks one to hold it.
+async fn ask(inner: &Inner, snapshot: &Snapshot, peer: PeerId) {
+    let asked = match inner.asking.try_acquire() {
+        Ok(_place) => timeout(LIMIT, try_ask(inner, snapshot, peer)).await,
+        Err(_) => Ok(Err(Failure::Busy("too many are being asked".into()))),
+    };
+    let holds = asked.unwrap_or(Err(Failure::Silent));
+    if let Err(failure) = &holds {
+        debug!(%failure, "a node does not hold what many ask for");
     }
+    let (key, root) = (snapshot.key(), snapshot.head().root);
+    lock(&inner.held).said(&key, root, peer, holds.is_ok(), inner.tick());
 }
 
-/// Asks one. It loads it from those who have it, or are loading it themselves.
-fn ask(inner: &Arc<Inner>, snapshot: &Snapshot, peer: PeerId, place: OwnedSemaphorePermit) {
+/// It loads it from those who have it, or are loading it themselves.
+async fn try_ask(inner: &Inner, snapshot: &Snapshot, peer: PeerId) -> Result<(), Failure> {
+    inner.node.endpoint().open(&peer).await?;
     let (key, root) = (snapshot.key(), snapshot.head().root);
     let holders = {
         let mut held = lock(&inner.held);
         let holders = held.named(&key, root);
-        held.asks(&key, peer, inner.tick());
+        held.loads(&key, root, peer);
         holders
     };
-    let (cards, signed) = (cards_of(inner, &holders), snapshot.to_signed());
-    let own = inner.clone();
-    inner.node.spawn(async move {
-        let _place = place;
-        let asked = timeout(LIMIT, own.node.ask_to_hold(peer, signed, cards)).await;
-        let holds = asked.unwrap_or(Err(Failure::Silent));
-        if let Err(failure) = &holds {
-            debug!(%failure, "a node does not hold what many ask for");
-        }
-        lock(&own.held).said(&key, root, peer, holds.is_ok(), own.tick());
-    });
+    let cards = cards_of(inner, &holders);
+    inner.node.ask_to_hold(peer, snapshot.to_signed(), cards).await
 }

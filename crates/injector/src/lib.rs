@@ -99,7 +99,7 @@ pub(crate) struct Inner {
     started: Instant,
     pub(crate) bodies: AtomicU64,
     pub(crate) held: Mutex<Held>,
-    pub(crate) asking: Arc<Semaphore>,
+    pub(crate) asking: Semaphore,
 }
 
 impl Inner {
@@ -132,7 +132,7 @@ impl Injector {
             started: Instant::now(),
             bodies: AtomicU64::new(0),
             held: Mutex::new(Held::new(rand::random())),
-            asking: Arc::new(Semaphore::new(MAX_ASKING)),
+            asking: Semaphore::new(MAX_ASKING),
         }));
         node.register_injector(Arc::new(injector.clone()));
         let (inner, config) = (injector.0.clone(), &injector.0.config);

@@ -461,6 +461,14 @@ impl Endpoint {
         self.note_contact(contact, false).await;
     }
 
+    /// Forgets where a node is that was merely heard of.
+    pub fn forget(&self, peer: &PeerId) {
+        let mut contacts = lock(&self.0.contacts);
+        if contacts.get(peer).is_some_and(|(_, confirmed)| !confirmed) {
+            contacts.remove(peer);
+        }
+    }
+
     async fn note_contact(&self, contact: Contact, confirmed: bool) {
         if contact.peer == self.id() {
             return;
@@ -470,6 +478,11 @@ impl Endpoint {
         }
         let mut contacts = lock(&self.0.contacts);
         let known = contacts.get(&contact.peer).map(|(_, confirmed)| *confirmed);
+        if known.is_none() && confirmed && contacts.len() >= MAX_PEERS {
+            // Whom somebody believes takes the place of one who was merely heard of.
+            let heard = contacts.iter().find(|(_, (_, confirmed))| !confirmed);
+            heard.map(|(peer, _)| *peer).map(|peer| contacts.remove(&peer));
+        }
         let room = known.is_some() || contacts.len() < MAX_PEERS;
         if room && (confirmed || known != Some(true)) {
             contacts.insert(contact.peer, (contact, confirmed));

@@ -50,10 +50,13 @@ const MAX_UNTRIED: usize = 256;
 const LIMIT: Duration = Duration::from_secs(10);
 /// A card is made anew each day.
 const DAY: u64 = 86_400;
-/// For others, so many nodes of which nothing but a card is known are connected to …
+/// For others, so many nodes of which nothing but a card is known are connected to, and for one of them …
 const MAX_STRANGERS: usize = 16;
+const MAX_ASKERS_STRANGERS: usize = 6;
 /// … within this time.
 const STRANGERS_WITHIN: Duration = Duration::from_secs(4);
+/// What is new waits so long, so that nobody makes it set out all the time.
+const NEWS_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an open node knows of others, and says of itself.
 pub(crate) struct Exchange {
@@ -68,8 +71,8 @@ pub(crate) struct Exchange {
     /// Told when there is more to do than waits for the next round: one of them spoke for itself, or the owner
     /// has joined others.
     news: Notify,
-    /// When it last set out to strangers for others.
-    strangers: Mutex<Vec<Instant>>,
+    /// When it last set out to which strangers, and for whom.
+    strangers: Mutex<Vec<(Instant, PeerId, PeerId)>>,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -120,18 +123,26 @@ impl Exchange {
         lock(&self.cards).card(peer)
     }
 
-    /// Whether a node was there when it was connected to.
-    pub(crate) fn tried(&self, peer: &PeerId, worked: bool) {
+    /// Whether a node was there when it was connected to. One that never was is forgotten.
+    pub(crate) fn tried(&self, node: &Node, peer: &PeerId, worked: bool) {
+        lock(&self.untried).retain(|untried| untried != peer);
         lock(&self.cards).tried(peer, worked, clock::now());
+        if !worked && self.card_of(peer).is_none() {
+            node.endpoint.forget(peer);
+        }
     }
 
-    /// Whether there is room to set out to a stranger for somebody.
-    fn may_set_out(&self) -> bool {
+    /// Whether there is room to set out to a stranger for somebody. Those under way take no more of it.
+    fn may_set_out(&self, to: PeerId, asker: PeerId) -> bool {
         let mut strangers = lock(&self.strangers);
-        strangers.retain(|at| at.elapsed() < STRANGERS_WITHIN);
-        let room = strangers.len() < MAX_STRANGERS;
+        strangers.retain(|(at, ..)| at.elapsed() < STRANGERS_WITHIN);
+        if strangers.iter().any(|(_, stranger, _)| *stranger == to) {
+            return true;
+        }
+        let askers = strangers.iter().filter(|(.., other)| *other == asker).count();
+        let room = strangers.len() < MAX_STRANGERS && askers < MAX_ASKERS_STRANGERS;
         if room {
-            strangers.push(Instant::now());
+            strangers.push((Instant::now(), to, asker));
         }
         room
     }
@@ -201,8 +212,8 @@ pub(crate) async fn run(node: &Node, exchange: &Exchange) {
         let pause = round.mul_f64(1.0 + rand::random::<f64>());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = exchange.news.notified() => {}
-            Some(card) = coming.recv() => judge(node, exchange, card, Source::Dht).await,
+            () = exchange.news.notified() => tokio::time::sleep(NEWS_PAUSE).await,
+            Some(card) = coming.recv() => drop(judge(node, exchange, card, Source::Dht).await),
         }
         try_new(node, exchange).await;
         let mut peers = node.endpoint.connected();
@@ -226,7 +237,7 @@ pub(crate) async fn run(node: &Node, exchange: &Exchange) {
 async fn try_new(node: &Node, exchange: &Exchange) {
     let tries = exchange.to_try().into_iter().map(|peer| async move {
         let opened = tokio::time::timeout(LIMIT, node.endpoint.open(&peer)).await;
-        exchange.tried(&peer, matches!(opened, Ok(Ok(_))));
+        exchange.tried(node, &peer, matches!(opened, Ok(Ok(_))));
     });
     futures_util::future::join_all(tries).await;
 }
@@ -238,7 +249,7 @@ async fn ask(node: &Node, exchange: &Exchange, peer: PeerId) -> Result<(), Failu
     }
     let (answer, _) = say::on(stream, &Ask::Nodes { card: exchange.card() }).await?;
     let Answer::Nodes { cards } = answer else { return Ok(()) };
-    exchange.tried(&peer, true);
+    exchange.tried(node, &peer, true);
     for card in cards.into_iter().take(MAX_TOLD) {
         judge(node, exchange, card, Source::Told(peer)).await;
     }
@@ -262,25 +273,35 @@ pub(crate) async fn answer(
     Answer::Nodes { cards: exchange.told(&peer) }
 }
 
-/// Hears of a node from another one. Returns who it is, if it can be set out to: its card is sound, and neither
-/// that other one nor all together have told of too many who were not there.
-pub(crate) async fn told_of(node: &Node, teller: PeerId, card: Signed<Card>) -> Option<PeerId> {
+/// Hears of a node from another one. Returns who it is, if it can be set out to: its card is sound, that other one
+/// has not told of too many who were not there, and if it is for an asker, there is room for that.
+pub(crate) async fn told_of(
+    node: &Node,
+    teller: PeerId,
+    asker: Option<PeerId>,
+    card: Signed<Card>,
+) -> Option<PeerId> {
     let exchange = node.exchange.as_ref()?;
-    let peer = card.peek().ok()?.peer;
-    if !exchange.works(&peer) {
-        if !exchange.may_set_out() {
-            return None;
-        }
-        judge(node, exchange, card, Source::Told(teller)).await;
-    }
-    node.endpoint.contact(&peer).map(|contact| contact.peer)
+    let peer = judge(node, exchange, card, Source::Told(teller)).await?;
+    node.endpoint.contact(&peer)?;
+    let may = exchange.works(&peer) || asker.is_none_or(|asker| exchange.may_set_out(peer, asker));
+    may.then_some(peer)
 }
 
-/// Takes a card, if it is sound and there is room for one of its kind. It is hearsay.
-async fn judge(node: &Node, exchange: &Exchange, signed: Signed<Card>, source: Source) {
+/// Takes a card, if it is sound and there is room for one of its kind. It is hearsay. Returns whose it is, if it is
+/// sound.
+async fn judge(
+    node: &Node,
+    exchange: &Exchange,
+    signed: Signed<Card>,
+    source: Source,
+) -> Option<PeerId> {
     let card = match Card::check(&signed, &node.own.reach, clock::now()) {
         Ok(card) => card,
-        Err(error) => return debug!(%error, "a card was not taken"),
+        Err(error) => {
+            debug!(%error, "a card was not taken");
+            return None;
+        }
     };
     let (peer, veil) = (card.peer, card.veil.clone());
     let heard = lock(&exchange.cards).heard(card, signed, source);
@@ -296,6 +317,7 @@ async fn judge(node: &Node, exchange: &Exchange, signed: Signed<Card>, source: S
         }
         Err(error) => debug!(%error, "a card was not kept"),
     }
+    Some(peer)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

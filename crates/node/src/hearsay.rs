@@ -3,7 +3,7 @@
 //! A quiet node never speaks to them. It has a guard pass on a question that is sealed to one, so all
 //! that counts of a card is the id that signed it. Ids cost nothing: a guard could tell of one of its
 //! own, and read what it passes on. So whom one guard alone tells of is asked through the others, which
-//! pass questions on only to whom they have met themselves.
+//! pass such questions on only to whom they have met themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

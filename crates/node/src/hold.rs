@@ -12,7 +12,7 @@ use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask};
 use busel_proto::signed::Signed;
-use busel_proto::snapshot::{SignedSnapshot, Snapshot};
+use busel_proto::snapshot::{Head, SignedSnapshot, Snapshot};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -26,8 +26,8 @@ use crate::save;
 use crate::say::say;
 
 /// Bodies that are loaded at once for this, for all injectors and for one.
-const MAX_LOADS: usize = 16;
-const MAX_INJECTOR_LOADS: usize = 8;
+const MAX_LOADS: usize = 4;
+const MAX_INJECTOR_LOADS: usize = 3;
 /// One of them may take this part of the quota.
 const SHARE: u64 = 8;
 /// It is to be there within this time.
@@ -92,36 +92,47 @@ async fn hold(
     snapshot: SignedSnapshot,
     holders: Vec<Signed<Card>>,
 ) -> Result<(), Failure> {
+    let not_trusted = || Failure::NotAllowed("it is from no injector that is trusted here".into());
     let view = node.joined.view();
+    let injector = view.injectors.iter().find(|injector| injector.peer == peer);
+    let root = injector.ok_or_else(not_trusted)?.cert.root;
     let snapshot = snapshot.verify_page(&view.trust);
     let snapshot = snapshot.map_err(|error| Failure::NotAuthentic(error.to_string()))?;
-    let injects = |root| view.injectors.iter().any(|i| i.peer == peer && i.cert.root == root);
-    if !injects(snapshot.cert().root) {
-        return Err(Failure::NotAllowed("it is not from an injector that is trusted here".into()));
+    if snapshot.cert().root != root {
+        return Err(not_trusted());
     }
     if snapshot.head().len > node.store.usage().quota / SHARE {
         return Err(Failure::NotAllowed("there is not so much room".into()));
     }
     node.giving.may()?;
     let _place = node.loads.take(peer)?;
-    if is_held(node, &snapshot).await {
-        return Ok(());
+    match held(node, &snapshot).await {
+        Some(held) if held.root == snapshot.head().root => return Ok(()),
+        Some(held) if held.fetched_at > snapshot.head().fetched_at => {
+            return Err(Failure::OnlyStale);
+        }
+        _ => {}
     }
     let mut ways = Vec::new();
     for card in holders {
-        ways.extend(exchange::told_of(node, peer, card).await.map(Way::to));
+        ways.extend(exchange::told_of(node, peer, None, card).await.map(Way::to));
     }
     if ways.is_empty() {
         ways.push(Way::to(peer));
     }
     let items = many::body(node, &snapshot, 0, None, ways);
-    let own = node.clone();
-    save::all(node, node.store.clone(), snapshot, items, move |snapshot| own.is_stored(snapshot))
-        .await
+    let (own, root) = (node.clone(), snapshot.head().root);
+    let kept = move |snapshot: &Snapshot| own.is_stored(snapshot);
+    save::all(node, node.store.clone(), snapshot.clone(), items, kept).await?;
+    // Another one may have come meanwhile that is newer.
+    let held = held(node, &snapshot).await;
+    held.filter(|held| held.root == root).map(|_| ()).ok_or(Failure::OnlyStale)
 }
 
-async fn is_held(node: &Node, snapshot: &Snapshot) -> bool {
-    let (store, key, root) = (node.store.clone(), snapshot.key(), snapshot.head().root);
+/// What is held under the page's key, for others too.
+async fn held(node: &Node, snapshot: &Snapshot) -> Option<Head> {
+    let (store, key) = (node.store.clone(), snapshot.key());
     let found = node.spawn_blocking(move || store.find(&key).ok().flatten()).await;
-    found.ok().flatten().is_some_and(|stored| stored.shared && stored.root == root)
+    let stored = found.ok().flatten().filter(|stored| stored.shared)?;
+    stored.signed.head.peek().ok()
 }

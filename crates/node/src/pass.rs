@@ -94,7 +94,7 @@ async fn open(
     }
     let opened = node.endpoint.open(&to).await;
     if let Some(exchange) = node.exchange.as_ref().filter(|_| stranger) {
-        exchange.tried(&to, opened.is_ok());
+        exchange.tried(node, &to, opened.is_ok());
     }
     let mut onward = opened?;
     let frame = ask.to_frame();
@@ -109,10 +109,10 @@ fn not_known() -> Failure {
 }
 
 /// Whether this card says where that node is. Anybody can have it connect to where a card of theirs points, as
-/// anybody can by telling it cards; but only so often, and only once if nobody is there.
+/// anybody can by telling it cards, but only so often.
 async fn is_shown(node: &Node, peer: PeerId, to: PeerId, card: Option<Signed<Card>>) -> bool {
     match card.filter(|card| card.peek().is_ok_and(|card| card.peer == to)) {
-        Some(card) => exchange::told_of(node, peer, card).await.is_some(),
+        Some(card) => exchange::told_of(node, peer, Some(peer), card).await.is_some(),
         None => false,
     }
 }

@@ -5,6 +5,7 @@
 //! it asked them: that a node holds a page says nothing of what its owner reads, and no node says by itself what it has.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
@@ -15,8 +16,9 @@ use crate::time::Tick;
 
 /// So many holders are named to one who asks, and no fewer.
 pub const NAMED: usize = 2;
-/// Of a body that is shorter than this, in bytes, none are: finding them costs more than to send it.
-pub const LEAST_LEN: u64 = 32 * 1024;
+/// Of a body that is shorter than this, in bytes, none are: finding them costs more than to send it. None is asked to
+/// hold a longer one than that.
+pub const LENGTHS: RangeInclusive<u64> = 32 * 1024..=64 << 20;
 /// A page that was asked for so often …
 const HOT: usize = 3;
 /// … within this time is to be held by as many as asked, …
@@ -27,8 +29,9 @@ const SEEDS: usize = 12;
 const PER_HOLDER: usize = 3;
 /// … within this time, …
 const LATELY: Duration = Duration::from_secs(5);
-/// … up to so many.
+/// … up to so many, so many of whom are loading it at a time.
 const MOST: usize = 512;
+const MOST_LOADING: usize = 24;
 /// Who asked is counted up to so many.
 const MOST_COUNTED: usize = 2048;
 /// Who said that it holds a page is believed to for so long; then it is asked again, if it is needed.
@@ -49,8 +52,8 @@ pub struct Holders<P> {
 struct Page<P> {
     /// The body that they hold.
     root: Hash,
-    /// When it was asked for.
-    asked: VecDeque<Tick>,
+    /// When it was asked for, and by whom.
+    asked: VecDeque<(Tick, P)>,
     holders: Vec<Holder<P>>,
 }
 
@@ -66,8 +69,10 @@ struct Holder<P> {
 enum State {
     /// That it has all of it.
     Whole,
-    /// Nothing yet: it was asked to hold it.
+    /// Nothing yet, but it was reached.
     Loads,
+    /// Not even that: it is being asked.
+    Asked,
     /// That it does not hold it.
     Declined,
 }
@@ -80,8 +85,15 @@ impl State {
 }
 
 impl<P> Page<P> {
-    fn holders(&self) -> impl Iterator<Item = &Holder<P>> {
-        self.holders.iter().filter(|holder| holder.state != State::Declined)
+    fn count(&self, of: impl Fn(State) -> bool) -> usize {
+        self.holders.iter().filter(|holder| of(holder.state)).count()
+    }
+
+    fn holder(&mut self, node: P) -> Option<&mut Holder<P>>
+    where
+        P: Eq,
+    {
+        self.holders.iter_mut().find(|holder| holder.node == node)
     }
 }
 
@@ -91,10 +103,10 @@ impl<P: Copy + Eq> Holders<P> {
         Self { pages: BTreeMap::new(), chance: ChaCha8Rng::from_seed(seed) }
     }
 
-    /// Somebody asks for a page, whose body this is now.
-    pub fn asked(&mut self, key: SnapshotKey, root: Hash, now: Tick) {
+    /// Somebody asks for a page, whose body this is now. Who asks again within a moment counts once.
+    pub fn asked(&mut self, key: SnapshotKey, root: Hash, asker: P, now: Tick) {
         if !self.pages.contains_key(&key) && self.pages.len() >= MAX_PAGES {
-            let last = |page: &Page<P>| page.asked.back().copied();
+            let last = |page: &Page<P>| page.asked.back().map(|(at, _)| *at);
             let oldest = self.pages.iter().min_by_key(|(_, page)| last(page)).map(|(key, _)| *key);
             oldest.map(|key| self.pages.remove(&key));
         }
@@ -103,12 +115,15 @@ impl<P: Copy + Eq> Holders<P> {
         if page.root != root {
             (page.root, page.holders) = (root, Vec::new());
         }
-        page.asked.retain(|at| now - *at < RECENT);
+        page.asked.retain(|(at, _)| now - *at < RECENT);
         page.holders.retain(|holder| now - holder.since < holder.state.lasts());
+        if lately(page, now).any(|other| other == asker) {
+            return;
+        }
         if page.asked.len() >= MOST_COUNTED {
             page.asked.pop_front();
         }
-        page.asked.push_back(now);
+        page.asked.push_back((now, asker));
     }
 
     /// How many more nodes should be asked to hold it.
@@ -118,27 +133,46 @@ impl<P: Copy + Eq> Holders<P> {
         if recent < HOT {
             return 0;
         }
-        let lately = page.asked.iter().rev().take_while(|at| now - **at < LATELY).count();
-        let wanted = recent.min(SEEDS).max(lately / PER_HOLDER).min(MOST);
-        wanted.saturating_sub(page.holders().count())
+        let wanted = recent.min(SEEDS).max(lately(page, now).count() / PER_HOLDER).min(MOST);
+        let loading = page.count(|state| matches!(state, State::Loads | State::Asked));
+        let lacks = wanted.saturating_sub(page.count(|state| state != State::Declined));
+        lacks.min(MOST_LOADING.saturating_sub(loading))
     }
 
-    /// Whether a node holds it, or was asked to not long ago.
-    pub fn has(&self, key: &SnapshotKey, node: P) -> bool {
-        self.pages.get(key).is_some_and(|page| page.holders.iter().any(|h| h.node == node))
+    /// Chooses those of `nodes` that are to be asked to hold it: the first ones that were not asked lately.
+    pub fn choose(
+        &mut self,
+        key: &SnapshotKey,
+        nodes: impl IntoIterator<Item = P>,
+        now: Tick,
+    ) -> Vec<P> {
+        let lacks = self.lacks(key, now);
+        let Some(page) = self.pages.get_mut(key) else { return Vec::new() };
+        let mut chosen = Vec::new();
+        for node in nodes {
+            if chosen.len() >= lacks || page.holders.len() >= MOST {
+                break;
+            }
+            if page.holder(node).is_none() {
+                page.holders.push(Holder { node, since: now, state: State::Asked });
+                chosen.push(node);
+            }
+        }
+        chosen
     }
 
-    /// A node is asked to hold it: what it gets it gives on before it has all of it.
-    pub fn asks(&mut self, key: &SnapshotKey, node: P, now: Tick) {
-        if let Some(page) = self.pages.get_mut(key).filter(|page| page.holders.len() < MOST) {
-            page.holders.push(Holder { node, since: now, state: State::Loads });
+    /// A node that was asked was reached: what it gets it gives on before it has all of it.
+    pub fn loads(&mut self, key: &SnapshotKey, root: Hash, node: P) {
+        let page = self.pages.get_mut(key).filter(|page| page.root == root);
+        if let Some(holder) = page.and_then(|page| page.holder(node)) {
+            holder.state = State::Loads;
         }
     }
 
     /// A node that was asked has this body, or does not want to hold it, or could not get it.
     pub fn said(&mut self, key: &SnapshotKey, root: Hash, node: P, holds: bool, now: Tick) {
         let Some(page) = self.pages.get_mut(key).filter(|page| page.root == root) else { return };
-        if let Some(holder) = page.holders.iter_mut().find(|holder| holder.node == node) {
+        if let Some(holder) = page.holder(node) {
             holder.since = now;
             holder.state = if holds { State::Whole } else { State::Declined };
         }
@@ -150,7 +184,8 @@ impl<P: Copy + Eq> Holders<P> {
         let Some(page) = self.pages.get(key).filter(|page| page.root == root) else {
             return Vec::new();
         };
-        let mut left: Vec<_> = page.holders().collect();
+        let nameable = |holder: &&Holder<P>| holder.state <= State::Loads;
+        let mut left: Vec<_> = page.holders.iter().filter(nameable).collect();
         if left.len() < NAMED {
             return Vec::new();
         }
@@ -171,6 +206,12 @@ impl<P: Copy + Eq> Holders<P> {
     }
 }
 
+/// Who asked lately.
+fn lately<P: Copy>(page: &Page<P>, now: Tick) -> impl Iterator<Item = P> {
+    let asked = page.asked.iter().rev().take_while(move |(at, _)| now - *at < LATELY);
+    asked.map(|(_, asker)| *asker)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,16 +221,25 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// So many ask, one each `pause`, from `at` on.
-    fn crowd(holders: &mut Holders<usize>, many: u32, pause: Duration, at: Tick) -> Tick {
-        (0..many).for_each(|n| holders.asked(KEY, ROOT, at + pause * n));
-        at + pause * many
+    fn crowd(holders: &mut Holders<usize>, many: usize, pause: Duration, at: Tick) -> Tick {
+        let mut now = at;
+        for asker in 0..many {
+            holders.asked(KEY, ROOT, asker, now);
+            now = now + pause;
+        }
+        now
     }
 
+    /// As many as are lacking come to hold it, of these.
     fn hold(holders: &mut Holders<usize>, nodes: std::ops::Range<usize>, now: Tick) {
-        for node in nodes {
-            holders.asks(&KEY, node, now);
-            holders.said(&KEY, ROOT, node, true, now);
-        }
+        load(holders, nodes.clone(), now);
+        nodes.for_each(|node| holders.said(&KEY, ROOT, node, true, now));
+    }
+
+    fn load(holders: &mut Holders<usize>, nodes: std::ops::Range<usize>, now: Tick) {
+        let chosen = holders.choose(&KEY, nodes.clone(), now);
+        assert_eq!(chosen, Vec::from_iter(nodes), "so many are lacking");
+        chosen.into_iter().for_each(|node| holders.loads(&KEY, ROOT, node));
     }
 
     #[test]
@@ -213,19 +263,47 @@ mod tests {
         let now = crowd(&mut holders, 20, SECOND, now);
         assert_eq!(holders.lacks(&KEY, now), SEEDS - 5);
         let now = crowd(&mut holders, 1000, SECOND / 100, now);
-        assert_eq!(holders.lacks(&KEY, now), 499 / PER_HOLDER - 5);
-        let now = crowd(&mut holders, 100_000, SECOND / 10_000, now);
-        assert_eq!(holders.lacks(&KEY, now), MOST - 5);
+        assert_eq!(holders.lacks(&KEY, now), MOST_LOADING, "not all at once");
+        let mut count = 5;
+        while holders.lacks(&KEY, now) > 0 {
+            hold(&mut holders, count..count + 1, now);
+            count += 1;
+        }
+        assert_eq!(count, 499 / PER_HOLDER);
+    }
+
+    #[test]
+    fn one_who_asks_without_end_makes_no_crowd() {
+        let mut holders = Holders::new([0; 32]);
+        for n in 0..100_000 {
+            holders.asked(KEY, ROOT, 1, Tick(0) + SECOND / 1000 * n);
+        }
+        assert!(holders.lacks(&KEY, Tick(0) + SECOND * 100) <= SEEDS);
+        assert!(holders.pages[&KEY].asked.len() <= 12);
+    }
+
+    #[test]
+    fn who_is_asked_is_asked_once_and_not_named_before_it_was_reached() {
+        let mut holders = Holders::new([0; 32]);
+        let now = crowd(&mut holders, 12, SECOND, Tick(0));
+        assert_eq!(holders.choose(&KEY, [1, 2, 1, 3], now), [1, 2, 3]);
+        assert!(holders.choose(&KEY, [1, 2, 3], now).is_empty());
+        assert!(holders.named(&KEY, ROOT).is_empty());
+        holders.loads(&KEY, ROOT, 2);
+        holders.loads(&KEY, ROOT, 3);
+        let mut named = holders.named(&KEY, ROOT);
+        named.sort_unstable();
+        assert_eq!(named, [2, 3]);
     }
 
     #[test]
     fn some_are_named_by_lot_once_there_are_enough_and_the_whole_ones_first() {
         let mut holders = Holders::new([0; 32]);
-        let now = crowd(&mut holders, 50, SECOND / 10, Tick(0));
+        let now = crowd(&mut holders, 50, SECOND / 11, Tick(0));
         hold(&mut holders, 0..NAMED - 1, now);
         assert!(holders.named(&KEY, ROOT).is_empty(), "too few");
         hold(&mut holders, NAMED - 1..8, now);
-        (8..16).for_each(|node| holders.asks(&KEY, node, now));
+        load(&mut holders, 8..16, now);
         let mut times = [0; 16];
         for _ in 0..1600 {
             let named = holders.named(&KEY, ROOT);
@@ -244,18 +322,20 @@ mod tests {
         let mut holders = Holders::new([0; 32]);
         let now = crowd(&mut holders, 12, SECOND, Tick(0));
         hold(&mut holders, 0..6, now);
-        (6..12).for_each(|node| holders.asks(&KEY, node, now));
-        let wanted = holders.lacks(&KEY, now);
+        load(&mut holders, 6..12, now);
         holders.said(&KEY, ROOT, 6, false, now);
-        assert!(holders.has(&KEY, 6), "it is not asked again at once");
-        assert_eq!(holders.lacks(&KEY, now), wanted + 1, "another one is");
+        assert_eq!(holders.lacks(&KEY, now), 1);
+        assert_eq!(holders.choose(&KEY, [6], now), [], "it is not asked again at once");
         assert!((0..100).all(|_| !holders.named(&KEY, ROOT).contains(&6)));
-        let later = now + LOADS_FOR;
-        holders.asked(KEY, ROOT, later);
-        assert!(holders.has(&KEY, 5) && !holders.has(&KEY, 6));
-        assert!(!holders.has(&KEY, 7), "it never came to have it");
-        holders.asked(KEY, ROOT, now + HELD_FOR);
-        assert!(!holders.has(&KEY, 5));
+        let known = |holders: &Holders<usize>| {
+            let mut known = Vec::from_iter(holders.pages[&KEY].holders.iter().map(|h| h.node));
+            known.sort_unstable();
+            known
+        };
+        holders.asked(KEY, ROOT, 1, now + LOADS_FOR);
+        assert_eq!(known(&holders), [0, 1, 2, 3, 4, 5], "the others never came to have it");
+        holders.asked(KEY, ROOT, 1, now + HELD_FOR);
+        assert_eq!(known(&holders), []);
     }
 
     #[test]
@@ -264,10 +344,10 @@ mod tests {
         let now = crowd(&mut holders, 12, SECOND, Tick(0));
         hold(&mut holders, 0..6, now);
         let newer = Hash([3; 32]);
-        holders.asked(KEY, newer, now);
+        holders.asked(KEY, newer, 99, now);
         assert!(holders.named(&KEY, newer).is_empty() && holders.named(&KEY, ROOT).is_empty());
         assert_eq!(holders.lacks(&KEY, now), SEEDS, "they ask for it all the same");
-        holders.asks(&KEY, 1, now);
+        assert_eq!(holders.choose(&KEY, [1], now), [1]);
         assert_eq!(holders.lacks(&KEY, now), SEEDS - 1);
         holders.said(&KEY, ROOT, 1, false, now);
         assert_eq!(holders.lacks(&KEY, now), SEEDS - 1, "what it says of the old version is past");
@@ -279,12 +359,15 @@ mod tests {
         for n in 0..2 * MAX_PAGES {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&(n as u64).to_be_bytes());
-            holders.asked(SnapshotKey(key), ROOT, Tick(n as u64));
+            holders.asked(SnapshotKey(key), ROOT, n, Tick(n as u64));
         }
         assert_eq!(holders.pages.len(), MAX_PAGES);
         crowd(&mut holders, 10_000, Duration::ZERO, Tick(0));
         assert_eq!(holders.pages[&KEY].asked.len(), MOST_COUNTED);
-        (0..2 * MOST).for_each(|node| holders.asks(&KEY, node, Tick(0)));
+        for node in 0..2 * MOST {
+            holders.choose(&KEY, [node], Tick(0));
+            holders.said(&KEY, ROOT, node, node % 2 == 0, Tick(0));
+        }
         assert_eq!(holders.pages[&KEY].holders.len(), MOST);
     }
 }

@@ -1,6 +1,8 @@
 //! What many ask for is held by open nodes: the injector has them load it, says who they are, and sends the
 //! body to few.
 
+use std::time::Duration;
+
 use busel_node::config::Exposure;
 use busel_node::{Node, clock};
 use busel_proto::card::Card;
@@ -68,17 +70,23 @@ async fn ask(world: &World, asker: &Peer) -> Said {
 
 /// Has so many ask for it that it is held, and returns who is named then.
 async fn crowd(world: &World, helpers: &[Node]) -> Vec<Signed<Card>> {
-    let asker = Peer::asker(world).await;
-    asker.meet(world, world.injector_node.id()).await;
-    for _ in 0..2 {
-        let said = ask(world, &asker).await;
-        assert!(said.held.is_empty() && said.data.len() == LEN, "few ask for it");
-    }
-    for _ in 0..helpers.len() {
-        ask(world, &asker).await;
+    let mut askers = Vec::new();
+    for nth in 0..helpers.len().max(3) {
+        let asker = Peer::asker(world).await;
+        asker.meet(world, world.injector_node.id()).await;
+        // Who asks again and again is no crowd.
+        for _ in 0..3 {
+            let said = ask(world, &asker).await;
+            assert!(nth > 1 || said.held.is_empty() && said.data.len() == LEN, "few ask for it");
+        }
+        askers.push(asker);
     }
     until(|| helpers.iter().all(|helper| has(helper, FILM))).await;
-    let said = ask(world, &asker).await;
+    let mut said = ask(world, &askers[0]).await;
+    while said.held.is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        said = ask(world, &askers[0]).await;
+    }
     assert!(said.signed.is_some() && said.data.is_empty());
     said.held
 }
@@ -120,6 +128,63 @@ async fn if_all_who_were_named_are_gone_the_injector_sends_it() {
     let response = get(&reader, FILM).await.expect("it is there");
     assert!(body(response).await == copy.body, "byte for byte");
     assert!(world.injector.bodies() > sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn if_the_guard_passes_nothing_on_to_them_the_injector_sends_it() {
+    let (world, copy, helpers) = with_helpers(2).await;
+    crowd(&world, &helpers).await;
+    // It passes requests on to the injector, and can reach none of the holders.
+    let mut config = world.reader_config();
+    (config.exposure, config.veil) = (Exposure::Open, false);
+    let guard = world.join(config).await;
+    connected(guard.endpoint(), world.injector_node.id()).await;
+    let reader = quiet(&world, &guard).await;
+    let response = get(&reader, FILM).await.expect("it is there");
+    assert!(body(response).await == copy.body, "byte for byte");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn if_all_who_were_named_lie_the_injector_sends_it() {
+    let world = World::with(|config| config.veil_addr = Some(LOOPBACK), |_| {}).await;
+    let copy = world.copy(FILM, noise(LEN));
+    copy.put_into(&world.injector_node, clock::now()).await;
+    let mut liars = Vec::new();
+    for n in 0..2 {
+        let identity = [n + 1; 32];
+        let copy = copy.clone();
+        let liar = Peer::hearing(&world, identity, move |_, ask, mut stream| {
+            let copy = copy.clone();
+            async move {
+                let mut said = match ask {
+                    Ask::Hold { .. } => Answer::Open.to_frame(),
+                    Ask::Question { .. } => return,
+                    ask => copy.answer(&ask).concat(),
+                };
+                if said.len() > 10_000 {
+                    *said.last_mut().unwrap() ^= 1;
+                    said[5000] ^= 1;
+                }
+                let _ = stream.send.write_all(&said).await;
+                let _ = stream.send.finish();
+                let _ = stream.send.stopped().await;
+            }
+        })
+        .await;
+        let key = SigningKey::from_bytes(&identity);
+        let veil = liar.veil.clone().unwrap();
+        let card = Card { v: 1, peer: liar.id(), veil, made_at: clock::now() };
+        liar.meet(&world, world.injector_node.id()).await;
+        let nodes = Ask::Nodes { card: Some(Signed::sign(&card, &key)) };
+        liar.ask(world.injector_node.id(), &nodes).await;
+        liars.push(liar);
+    }
+    until(|| world.injector_node.open_nodes().len() == 2).await;
+    crowd(&world, &[]).await;
+
+    let reader = open(&world, false).await;
+    let response = get(&reader, FILM).await.expect("it is there");
+    assert!(body(response).await == copy.body, "byte for byte");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

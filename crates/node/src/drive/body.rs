@@ -219,7 +219,9 @@ impl Drive {
             winner.snapshot.get_or_insert(snapshot);
         }
         // What had to be replaced is not waited for so long the next time.
-        self.node.way_failed(&self.host, replaced, &Failure::Stalled);
+        if replaced != route {
+            self.node.way_failed(&self.host, replaced, &Failure::Stalled);
+        }
     }
 
     /// Ends the body, for the program to see that it is not whole.

@@ -19,7 +19,7 @@ use busel_proto::sealed::{
 use busel_proto::snapshot::{SignedSnapshot, Snapshot, Wanted, header_map};
 use busel_proto::time::UnixTime;
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::Method;
 
 use super::beside::{Miss, in_turn, patiences};
@@ -158,6 +158,7 @@ async fn ask_at(node: &Node, path: Path<'_>, want: &Want, at: UnixTime) -> Resul
                 page,
                 teller: injector.peer,
                 from: want.from,
+                begun: false,
                 response,
                 signed,
                 over: false,
@@ -221,8 +222,9 @@ struct Parts {
     page: Wanted,
     /// Whose response it is.
     teller: PeerId,
-    /// The first byte that is wanted.
+    /// The first byte that is wanted, and whether any has come.
     from: u64,
+    begun: bool,
     response: Sealed,
     /// The signature, if it has come.
     signed: Option<Snapshot>,
@@ -263,19 +265,24 @@ impl Parts {
         let part =
             Part::from_bytes(&bytes).map_err(|error| Failure::Protocol(error.to_string()))?;
         let item = match (part, &self.signed) {
-            (Part::Data(_), _) => Item::Data(Bytes::from(bytes).slice(1..)),
+            (Part::Data(_), _) => {
+                self.begun = true;
+                Item::Data(Bytes::from(bytes).slice(1..))
+            }
             (Part::Signed(signed), None) => {
                 let snapshot = verify(&self.node, &self.page, *signed)?;
                 self.signed = Some(snapshot.clone());
                 Item::Signed(Box::new(snapshot))
             }
-            (Part::Held(cards), Some(snapshot)) => {
+            (Part::Held(cards), Some(snapshot)) if !self.begun => {
                 let ways = voice::ways_to_strangers(&self.node, self.teller, cards).await;
                 if ways.is_empty() {
-                    return Err(Failure::NobodyKnown);
+                    return Err(Failure::NobodyHasIt);
                 }
                 let items = many::body(&self.node, snapshot, self.from, None, ways);
-                return Ok(Some(Next::Elsewhere(items)));
+                // Whatever they lack or do is no fault of the injector's, which is asked again.
+                let items = items.map_err(|_| Failure::NobodyHasIt);
+                return Ok(Some(Next::Elsewhere(items.boxed())));
             }
             (Part::Declined(failure), _) => return Err(failure.cleaned()),
             _ => return Err(Failure::Protocol("a part out of order".into())),

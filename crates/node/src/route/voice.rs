@@ -58,12 +58,17 @@ impl Way {
     }
 }
 
-/// Whether it can ask nodes of which it knows no more than a card.
+/// Whether it can ask nodes of which it knows no more than a card, which says where their veil is.
 pub(crate) fn can_ask_strangers(node: &Node) -> bool {
-    node.exchange.is_some() || !node.guards().is_empty()
+    match node.exchange {
+        Some(_) => node.wires().contains(&"veil"),
+        None => !node.guards().is_empty(),
+    }
 }
 
-/// How to ask nodes that `teller` tells of. A quiet node never meets them.
+/// How to ask nodes that `teller` tells of. A quiet node never meets them. Each is asked through one guard, another one
+/// for each: who is named could refuse one guard after the other to learn who they are, and who they are together
+/// tells a guard what is read.
 pub(crate) async fn ways_to_strangers(
     node: &Node,
     teller: PeerId,
@@ -73,15 +78,17 @@ pub(crate) async fn ways_to_strangers(
     let mut ways = Vec::new();
     if node.exchange.is_some() {
         for card in cards {
-            ways.extend(exchange::told_of(node, teller, card).await.map(Way::to));
+            ways.extend(exchange::told_of(node, teller, None, card).await.map(Way::to));
         }
         return ways;
     }
     let guards = node.guards();
-    for card in cards {
+    for (nth, card) in cards.into_iter().enumerate() {
         let checked = Card::check(&card, &node.own.reach, clock::now());
         let Ok(peer) = checked.map(|card| card.peer) else { continue };
-        let by = guards.iter().filter(|guard| **guard != peer).copied().collect();
+        let others = guards.iter().filter(|guard| **guard != peer);
+        let others: Vec<_> = others.copied().collect();
+        let by = others.get(nth % others.len().max(1)).into_iter().copied().collect();
         let may_meet = guards.contains(&peer);
         ways.push(Way { peer, by, may_meet, card: Some(card) });
     }
