@@ -18,7 +18,7 @@ use tracing::debug;
 use crate::{Inner, lock};
 
 /// Nodes that are being asked at once, and how long one of them is waited for.
-pub(crate) const MAX_ASKING: usize = 64;
+pub(crate) const MAX_ASKING: usize = 256;
 const LIMIT: Duration = Duration::from_secs(110);
 
 /// Who holds what, by their ids.
