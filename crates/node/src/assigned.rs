@@ -38,7 +38,7 @@ use crate::say::say;
 
 /// Where it lies, in the node's directory.
 const DIR: &str = "assigned";
-/// An answer, and each piece of a body, is waited for this long.
+/// An answer is waited for this long.
 const LIMIT: Duration = Duration::from_secs(20);
 /// One copy takes at most this long, …
 const COPY_LIMIT: Duration = Duration::from_secs(120);

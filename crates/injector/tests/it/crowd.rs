@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use busel_node::config::Exposure;
+use busel_node::request::Timeline;
 use busel_node::{Node, clock};
 use busel_proto::card::Card;
 use busel_proto::failure::{Failure, Route};
@@ -12,6 +13,7 @@ use busel_proto::id::PeerId;
 use busel_proto::invite::{PeerTicket, VeilTicket};
 use busel_proto::message::{Answer, Ask};
 use busel_proto::question::seal_question;
+use busel_proto::race::What;
 use busel_proto::signed::Signed;
 use busel_proto::snapshot::Wanted;
 use busel_proto::veil::VeilSecret;
@@ -61,6 +63,13 @@ async fn quiet(world: &World, guard: &Node) -> Node {
     node
 }
 
+/// Whether the injector named some who held it, and who did not send it.
+fn was_told(timeline: &Timeline) -> bool {
+    timeline.events().into_iter().any(|event| {
+        event.route == Route::Injector && event.what == What::Failed(Failure::NobodyHasIt)
+    })
+}
+
 /// Asks the injector as a reader would who can ask others.
 async fn ask(world: &World, asker: &Peer) -> Said {
     let mut request = request(&url(FILM));
@@ -83,7 +92,10 @@ async fn crowd(world: &World, helpers: &[Node]) -> Vec<Signed<Card>> {
     }
     until(|| helpers.iter().all(|helper| has(helper, FILM))).await;
     let mut said = ask(world, &askers[0]).await;
-    while said.held.is_empty() {
+    for _ in 0..200 {
+        if !said.held.is_empty() {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
         said = ask(world, &askers[0]).await;
     }
@@ -140,8 +152,12 @@ async fn if_the_guard_passes_nothing_on_to_them_the_injector_sends_it() {
     let guard = world.join(config).await;
     connected(guard.endpoint(), world.injector_node.id()).await;
     let reader = quiet(&world, &guard).await;
+    let sent = world.injector.bodies();
     let response = get(&reader, FILM).await.expect("it is there");
+    let timeline = response.timeline.clone();
     assert!(body(response).await == copy.body, "byte for byte");
+    assert!(was_told(&timeline), "{:?}", timeline.events());
+    assert_eq!(world.injector.bodies(), sent + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,7 +200,9 @@ async fn if_all_who_were_named_lie_the_injector_sends_it() {
 
     let reader = open(&world, false).await;
     let response = get(&reader, FILM).await.expect("it is there");
+    let timeline = response.timeline.clone();
     assert!(body(response).await == copy.body, "byte for byte");
+    assert!(was_told(&timeline), "{:?}", timeline.events());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
