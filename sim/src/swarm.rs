@@ -444,14 +444,13 @@ impl Swarm {
     /// Another open node is asked to hold it.
     fn ask_to_hold(&mut self, one: Id) {
         let now = self.queue.now();
-        let mut holders = self.held.named(&KEY, ROOT);
+        // What it gets it gives on before it has all of it.
+        let mut holders = self.held.loads(&KEY, ROOT, one);
         if holders.is_empty() {
             holders.push(self.injector());
             self.bodies += 1;
         }
         self.words += HEAD + holders.len() as u64 * CARD;
-        // What it gets it gives on before it has all of it.
-        self.held.loads(&KEY, ROOT, one);
         let far = self.far(one, self.injector());
         self.queue.at(now + far, Event::Holds(one, holders));
     }

@@ -73,16 +73,11 @@ async fn ask(inner: &Inner, snapshot: &Snapshot, peer: PeerId) {
     lock(&inner.held).said(&key, root, peer, holds.is_ok(), inner.tick());
 }
 
-/// It loads it from those who have it, or are loading it themselves.
+/// It is sent it, or loads it from those who have it or are loading it themselves.
 async fn try_ask(inner: &Inner, snapshot: &Snapshot, peer: PeerId) -> Result<(), Failure> {
     inner.node.endpoint().open(&peer).await?;
     let (key, root) = (snapshot.key(), snapshot.head().root);
-    let holders = {
-        let mut held = lock(&inner.held);
-        let holders = held.named(&key, root);
-        held.loads(&key, root, peer);
-        holders
-    };
+    let holders = lock(&inner.held).loads(&key, root, peer);
     let cards = cards_of(inner, &holders);
     inner.node.ask_to_hold(peer, snapshot.to_signed(), cards).await
 }

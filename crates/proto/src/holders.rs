@@ -23,7 +23,7 @@ pub const LENGTHS: RangeInclusive<u64> = 32 * 1024..=64 << 20;
 const HOT: usize = 3;
 /// … within this time is to be held by as many as asked, …
 const RECENT: Duration = Duration::from_secs(60);
-/// … up to so many, …
+/// … up to so many, whom the injector sends it itself, since nobody else could yet, …
 const SEEDS: usize = 12;
 /// … and by one for so many who asked …
 const PER_HOLDER: usize = 3;
@@ -55,6 +55,8 @@ struct Page<P> {
     /// When it was asked for, and by whom.
     asked: VecDeque<(Tick, P)>,
     holders: Vec<Holder<P>>,
+    /// To so many of them the injector has sent it.
+    seeds: usize,
 }
 
 #[derive(Debug)]
@@ -110,10 +112,10 @@ impl<P: Copy + Eq> Holders<P> {
             let oldest = self.pages.iter().min_by_key(|(_, page)| last(page)).map(|(key, _)| *key);
             oldest.map(|key| self.pages.remove(&key));
         }
-        let new = || Page { root, asked: VecDeque::new(), holders: Vec::new() };
+        let new = || Page { root, asked: VecDeque::new(), holders: Vec::new(), seeds: 0 };
         let page = self.pages.entry(key).or_insert_with(new);
         if page.root != root {
-            (page.root, page.holders) = (root, Vec::new());
+            (page.root, page.holders, page.seeds) = (root, Vec::new(), 0);
         }
         page.asked.retain(|(at, _)| now - *at < RECENT);
         page.holders.retain(|holder| now - holder.since < holder.state.lasts());
@@ -161,12 +163,21 @@ impl<P: Copy + Eq> Holders<P> {
         chosen
     }
 
-    /// A node that was asked was reached: what it gets it gives on before it has all of it.
-    pub fn loads(&mut self, key: &SnapshotKey, root: Hash, node: P) {
-        let page = self.pages.get_mut(key).filter(|page| page.root == root);
-        if let Some(holder) = page.and_then(|page| page.holder(node)) {
+    /// A node that was asked was reached: what it gets it gives on before it has all of it. These others it is told
+    /// of; if they are none, the injector sends it the body itself.
+    pub fn loads(&mut self, key: &SnapshotKey, root: Hash, node: P) -> Vec<P> {
+        let named = self.named(key, root);
+        let Some(page) = self.pages.get_mut(key).filter(|page| page.root == root) else {
+            return Vec::new();
+        };
+        if let Some(holder) = page.holder(node) {
             holder.state = State::Loads;
         }
+        if page.seeds < SEEDS || named.is_empty() {
+            page.seeds = page.seeds.saturating_add(1);
+            return Vec::new();
+        }
+        named
     }
 
     /// A node that was asked has this body, or does not want to hold it, or could not get it.
@@ -239,7 +250,9 @@ mod tests {
     fn load(holders: &mut Holders<usize>, nodes: std::ops::Range<usize>, now: Tick) {
         let chosen = holders.choose(&KEY, nodes.clone(), now);
         assert_eq!(chosen, Vec::from_iter(nodes), "so many are lacking");
-        chosen.into_iter().for_each(|node| holders.loads(&KEY, ROOT, node));
+        for node in chosen {
+            holders.loads(&KEY, ROOT, node);
+        }
     }
 
     #[test]
@@ -296,6 +309,23 @@ mod tests {
         let mut named = holders.named(&KEY, ROOT);
         named.sort_unstable();
         assert_eq!(named, [2, 3]);
+    }
+
+    #[test]
+    fn the_first_ones_are_sent_it_and_the_others_are_told_of_those() {
+        let mut holders = Holders::new([0; 32]);
+        let now = crowd(&mut holders, 1000, SECOND / 100, Tick(0));
+        let nodes = Vec::from_iter(0..100);
+        assert_eq!(holders.choose(&KEY, nodes.iter().copied(), now), nodes);
+        let told = nodes.iter().map(|node| holders.loads(&KEY, ROOT, *node));
+        let told = told.collect::<Vec<_>>();
+        assert!(told[..SEEDS].iter().all(Vec::is_empty));
+        let others = |node: usize| move |told: &usize| *told < node;
+        let fed = |node: usize| told[node].len() == NAMED && told[node].iter().all(others(node));
+        assert!((SEEDS..100).all(fed), "{told:?}");
+        nodes.iter().for_each(|node| holders.said(&KEY, ROOT, *node, false, now));
+        assert_eq!(holders.choose(&KEY, [100], now), [100]);
+        assert_eq!(holders.loads(&KEY, ROOT, 100), [], "all others failed");
     }
 
     #[test]

@@ -234,17 +234,17 @@ fn a_picture_that_is_vast_is_not_unpacked() {
 fn a_crowd_of_codes_and_of_corners_of_codes_ends() {
     let small = Code::of("A").unwrap().picture();
     let small = imageops::resize(&small, 87, 87, FilterType::Nearest);
-    let mut crowd = GrayImage::from_pixel(1000, 1000, Luma([255]));
-    for at in 0..121i64 {
-        imageops::overlay(&mut crowd, &small, at % 11 * 90, at / 11 * 90);
+    let mut crowd = GrayImage::from_pixel(640, 640, Luma([255]));
+    for at in 0..49i64 {
+        imageops::overlay(&mut crowd, &small, at % 7 * 90, at / 7 * 90);
     }
     let error = read::invite(&file(&crowd, ImageFormat::Png)).unwrap_err();
     assert!(matches!(error, PictureError::TooMany | PictureError::NoInvite), "{error}");
 
     let corner = imageops::crop_imm(&small, 9, 9, 27, 27).to_image();
-    let mut corners = GrayImage::from_pixel(1000, 1000, Luma([255]));
-    for at in 0..900i64 {
-        imageops::overlay(&mut corners, &corner, at % 30 * 33, at / 30 * 33);
+    let mut corners = GrayImage::from_pixel(640, 640, Luma([255]));
+    for at in 0..361i64 {
+        imageops::overlay(&mut corners, &corner, at % 19 * 33, at / 19 * 33);
     }
     assert!(read::invite(&file(&corners, ImageFormat::Png)).is_err());
 }

@@ -334,9 +334,9 @@ pub(crate) async fn kept(node: &Node, path: &str) {
     until(|| has(node, path)).await;
 }
 
-/// Waits until something is so, at most ten seconds.
+/// Waits until something is so, at most half a minute.
 pub(crate) async fn until(so: impl Fn() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..3000 {
         if so() {
             return;
         }

@@ -1,5 +1,4 @@
 //! Upstream proxies that others have made: Debian's tinyproxy and microsocks, with credentials.
-#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

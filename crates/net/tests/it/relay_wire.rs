@@ -1,12 +1,10 @@
 //! Two nodes that share nothing but a relay talk through it; everyone else sees a web site.
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod probe;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::probe::probe;
 use busel_net::dial::Dialer;
 use busel_net::relay::{Identity, RelayConfig, RelayServer};
 use busel_net::wire::relay::Relay;
@@ -17,7 +15,6 @@ use busel_proto::id::Hash;
 use busel_proto::invite::RelayTicket;
 use busel_proto::message;
 use busel_proto::page::HostName;
-use probe::probe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LOOPBACK: SocketAddr =

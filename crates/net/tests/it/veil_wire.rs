@@ -1,5 +1,4 @@
 //! The veil wire on loopback: two nodes talk, and who has no secret gets no answer to anything.
-#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,5 +1,4 @@
 //! Who begins many handshakes and ends none does not fill the endpoint: others connect meanwhile.
-#![allow(clippy::unwrap_used, reason = "a test may die")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

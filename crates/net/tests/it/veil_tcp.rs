@@ -1,6 +1,5 @@
 //! The veil over TCP, on loopback: where UDP is cut, nodes talk all the same, and go back when it is not;
 //! and who has no secret gets no answer to anything.
-#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;

@@ -1,5 +1,4 @@
 //! Nodes talk through a relay behind a box on the line that freezes, cuts, or looks for a name.
-#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,12 +1,10 @@
 //! Ways into a relay are given out and taken back: whose is gone sees a web site, all others go on.
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod probe;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::probe::probe;
 use busel_net::dial::Dialer;
 use busel_net::relay::{Identity, RelayConfig, RelayServer};
 use busel_net::wire::relay::Relay;
@@ -18,7 +16,6 @@ use busel_proto::page::HostName;
 use busel_proto::time::UnixTime;
 use busel_proto::way_in::{Book, WayIn, WayRoot};
 use data_encoding::HEXLOWER;
-use probe::probe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

@@ -4,7 +4,7 @@
 //! line, with a default route so that every address seems to be reachable; nftables counts what the
 //! node sends. The namespaces are those of two processes (this very test, in other roles), so that
 //! nothing is left when these end, however they end.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may")]
+#![allow(clippy::print_stderr, reason = "a test may")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -26,7 +26,7 @@ use busel_proto::page::HostName;
 const IDLE: Duration = Duration::from_secs(20);
 /// Which part a process of this test plays.
 const ROLE: &str = "BUSEL_IDLE_ROLE";
-const TEST: &str = "an_idle_node_sends_nothing_to_an_address_that_it_was_not_given";
+const TEST: &str = "idle::an_idle_node_sends_nothing_to_an_address_that_it_was_not_given";
 /// What the processes say to one another begins so; the test harness prints lines, too.
 const SAY: &str = "idle: ";
 const RELAY: &str = "198.51.100.1:443";
