@@ -154,7 +154,9 @@ impl Broadcast {
         }
         let mut swarm = Swarm::new(people, self.len, Finding::Asking, Chance::new(self.seed + 1));
         swarm.give(0);
-        swarm.manner = self.file.then_some(Manner::RarestFirst);
+        if self.file {
+            swarm.manner = Manner::RarestFirst;
+        }
         (1..=self.others).for_each(|id| swarm.arrives(id, Tick(0)));
         swarm.run();
         let went = swarm.went();
@@ -197,9 +199,9 @@ mod tests {
 
     #[test]
     fn who_load_a_file_at_once_give_it_to_each_other() {
-        let file = Broadcast { others: 19, len: 40 << 20, up: 20, down: 100, seed: 1, file: true };
+        let file = Broadcast { others: 19, len: 100 << 20, up: 20, down: 100, seed: 1, file: true };
         let (file, read) = (file.run(), Broadcast { file: false, ..file }.run());
         assert_eq!((file.read, read.read), (19, 19));
-        assert!(file.copies < 2.0 && read.copies < 4.0, "{file:?} {read:?}");
+        assert!(file.copies < 1.4 && read.copies < 1.9, "{file:?} {read:?}");
     }
 }

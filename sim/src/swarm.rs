@@ -122,8 +122,8 @@ pub(crate) struct Swarm {
     pub(crate) lines: Lines,
     pub(crate) len: u64,
     finding: Finding,
-    /// In which order the parts are wanted, if not as a reader wants them.
-    pub(crate) manner: Option<Manner>,
+    /// In which order the parts are wanted.
+    pub(crate) manner: Manner,
     chance: Chance,
     queue: Queue<Event>,
     loads: Vec<Option<Box<Load>>>,
@@ -157,7 +157,7 @@ impl Swarm {
             lines: Lines::new(count),
             len,
             finding,
-            manner: None,
+            manner: Manner::InOrder,
             chance,
             queue: Queue::default(),
             loads: (0..count).map(|_| None).collect(),
@@ -279,11 +279,7 @@ impl Swarm {
             race: reads.then_some(race),
             open: 0,
             nothing: Vec::new(),
-            plan: Plan::new(
-                0..self.len,
-                self.manner.unwrap_or(Manner::InOrder(ahead)),
-                self.chance.seed(),
-            ),
+            plan: Plan::new(0..self.len, ahead, self.manner, self.chance.seed()),
             sources: Vec::new(),
             orders: BTreeMap::new(),
             there: Pieces::default(),
@@ -388,9 +384,9 @@ impl Swarm {
             let mut sources = vec![node];
             let nothing = load.nothing.clone();
             let others = self.people[id].known.iter().copied();
-            let mut others: Vec<_> =
-                others.filter(|other| *other != node && !nothing.contains(other)).collect();
+            let mut others: Vec<_> = others.filter(|other| *other != node).collect();
             self.chance.shuffle(&mut others);
+            others.sort_by_key(|other| nothing.contains(other));
             sources.extend(others.into_iter().take(MAX_SENDING - 1));
             self.takes_from(id, &sources, Route::Swarm);
         } else if load.open == 0 {
@@ -483,6 +479,11 @@ impl Swarm {
         // Those of an earlier try keep their numbers.
         let base = load.sources.len();
         load.sources.extend_from_slice(sources);
+        if self.people[id].open {
+            let others = sources.iter().enumerate();
+            let others = others.map(|(nth, source)| (base + nth, *source as u64));
+            load.plan.divide(id as u64, others);
+        }
         let lead = if by == Route::Injector { self.len } else { blob::lead(0, self.len) };
         if let Some(first) = sources.first().copied() {
             let order = load.plan.begun(base, 0..lead, now);
@@ -633,7 +634,7 @@ impl Swarm {
         if load.lost > MOST_LOST {
             return;
         }
-        load.plan = Plan::new(0..self.len, Manner::InOrder(HELD), self.chance.seed());
+        load.plan = Plan::new(0..self.len, HELD, self.manner, self.chance.seed());
         load.orders.clear();
         load.by = None;
         self.queue.at(now + far, Event::Requested(id));

@@ -17,6 +17,7 @@ use busel_proto::cert::{Revocation, TrustSet};
 use busel_proto::failure::Failure;
 use busel_proto::id::{PeerId, SnapshotKey};
 use busel_proto::message::{Answer, Ask};
+use busel_proto::plan::Manner;
 use busel_proto::signed::Signed;
 use busel_proto::snapshot::Snapshot;
 use busel_proto::time::UnixTime;
@@ -273,7 +274,8 @@ async fn hold(
     let opened = node.spawn_blocking(move || there.open(own)).await;
     let store = opened.map_err(|error| not_kept(error.to_string()))?.map_err(not_kept)?;
     let voice = Box::new(StreamIo(stream));
-    let items = many::body(node, &snapshot, 0, Some(voice), vec![Way::to(guard)]);
+    let items =
+        many::body(node, &snapshot, (0, Manner::RarestFirst), Some(voice), vec![Way::to(guard)]);
     save::all(node, store, snapshot, items, |_| {}).await
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use busel_proto::invite::Invite;
 use busel_proto::page::{HostName, PageUrl};
+use busel_proto::plan::Manner;
 use busel_proto::race::{Event, What};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,8 @@ pub trait Control: Send + Sync {
     /// How it stands.
     fn status(&self) -> BoxFuture<'_, Result<Status, ControlError>>;
 
-    /// Gets a page by whatever way works.
-    fn get(&self, url: PageUrl) -> BoxFuture<'_, Result<Response, ControlError>>;
+    /// Gets a page by whatever way works, in this manner.
+    fn get(&self, url: PageUrl, manner: Manner) -> BoxFuture<'_, Result<Response, ControlError>>;
 
     /// Takes the latest edition of a host.
     fn take_edition(&self, host: HostName) -> BoxFuture<'_, Result<Taken, ControlError>>;
@@ -340,8 +341,8 @@ impl Control for Node {
         })
     }
 
-    fn get(&self, url: PageUrl) -> BoxFuture<'_, Result<Response, ControlError>> {
-        Box::pin(async move { Ok(self.fetch(Request::get(url)).await?) })
+    fn get(&self, url: PageUrl, manner: Manner) -> BoxFuture<'_, Result<Response, ControlError>> {
+        Box::pin(async move { Ok(self.fetch(Request { manner, ..Request::get(url) }).await?) })
     }
 
     fn invite(&self) -> BoxFuture<'_, Result<Invite, ControlError>> {

@@ -7,6 +7,7 @@ use busel_proto::edition::{Edition, EditionError, Item, MAX_BYTES, address};
 use busel_proto::failure::Route;
 use busel_proto::id::Hash;
 use busel_proto::page::{HostName, PageError, PageUrl};
+use busel_proto::plan::Manner;
 use busel_proto::sites::Why;
 use busel_proto::snapshot::Wanted;
 use busel_proto::time::UnixTime;
@@ -73,6 +74,11 @@ pub enum TakeError {
     Bad(#[from] EditionError),
 }
 
+/// What is put away, and not read while it comes.
+fn file(url: PageUrl) -> Request {
+    Request { manner: Manner::RarestFirst, ..Request::get(url) }
+}
+
 impl Node {
     /// Takes the latest edition of `host`.
     pub async fn take_edition(&self, host: &HostName) -> Result<Taken, TakeError> {
@@ -80,7 +86,7 @@ impl Node {
             Some(why) => TakeError::Private(host.clone(), why),
             None => TakeError::NotHad(host.clone(), Box::new(why)),
         };
-        let mut request = Request::get(address(host)?);
+        let mut request = file(address(host)?);
         // There may be a newer one than the one that is here.
         let new = http::HeaderValue::from_static("no-cache");
         request.headers.insert(http::header::CACHE_CONTROL, new);
@@ -120,7 +126,7 @@ impl Node {
             return Came::Known;
         }
         let whole = async {
-            let response = fetch::signed(self, Request::get(item.url.clone())).await.ok()?;
+            let response = fetch::signed(self, file(item.url.clone())).await.ok()?;
             drain(response, item.len.saturating_add(GROWTH)).await
         };
         match tokio::time::timeout(LIMIT, whole).await {

@@ -45,9 +45,10 @@ pub(crate) async fn fetch(node: &Node, request: Request) -> Result<Response, Una
         Class::Private(why) => match as_a_stranger(&view.sites, &request) {
             Some(bare) => {
                 let (method, url, headers) = (bare.method, bare.url, bare.headers);
+                let manner = bare.manner;
                 let bare = || {
                     let (method, url, headers) = (method.clone(), url.clone(), headers.clone());
-                    Request { method, url, headers, body: RequestBody::empty() }
+                    Request { method, url, headers, body: RequestBody::empty(), manner }
                 };
                 known_or_not(node, request, bare, &view.sites).await
             }
@@ -88,8 +89,8 @@ fn as_a_stranger(sites: &SiteList, request: &Request) -> Option<Request> {
     headers.remove(header::COOKIE);
     let class = sites.classify(&request.method, &request.url, &headers);
     let shared = class == Class::Public && request.body.is_end_stream();
-    let (method, url) = (request.method.clone(), request.url.clone());
-    shared.then(|| Request { method, url, headers, body: RequestBody::empty() })
+    let (method, url, manner) = (request.method.clone(), request.url.clone(), request.manner);
+    shared.then(|| Request { method, url, headers, body: RequestBody::empty(), manner })
 }
 
 /// A request for a public page with the reader's cookies: the page that the site has for this reader, or if it
@@ -160,10 +161,11 @@ async fn public(
     let own = Wanted { variant, ..page.clone() };
     let (method, url, headers) = (&request.method, &request.url, &request.headers);
     let (method, url, headers) = (method.clone(), url.clone(), headers.clone());
+    let manner = request.manner;
     let in_own = async || {
         let body = RequestBody::empty();
         let (method, url, headers) = (method.clone(), url.clone(), headers.clone());
-        let request = Request { method, url, headers, body };
+        let request = Request { method, url, headers, body, manner };
         let asking = in_form(node, request, own.clone(), sites, plan, copies);
         timeout(KNOWN_WITHIN, asking).await.ok()?.ok()
     };
@@ -224,7 +226,7 @@ async fn whole_len(
     let (url, mut headers) = (request.url.clone(), request.headers.clone());
     headers.remove(header::RANGE);
     headers.remove(header::IF_RANGE);
-    let bare = Request { method: Method::HEAD, url, headers, body: RequestBody::empty() };
+    let bare = Request { method: Method::HEAD, headers, ..Request::get(url) };
     let want = Want { page: page.clone(), ..want(&bare) };
     let tries = Tries { sites: Some(sites.clone()), request: Arc::new(bare), want };
     let asking = Drive::start(node, tries, plan, true, None);
@@ -238,6 +240,7 @@ fn want(request: &Request) -> Want {
         method: request.method.clone(),
         page: Wanted::page(request.url.clone()),
         headers: request.headers.clone(),
+        manner: request.manner,
         from: 0,
         resume: None,
     }

@@ -11,6 +11,7 @@ use busel_proto::card::Card;
 use busel_proto::failure::Failure;
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask};
+use busel_proto::plan::Manner;
 use busel_proto::signed::Signed;
 use busel_proto::snapshot::{Head, SignedSnapshot, Snapshot};
 use tokio::time::timeout;
@@ -120,7 +121,7 @@ async fn hold(
     if ways.is_empty() {
         ways.push(Way::to(peer));
     }
-    let items = many::body(node, &snapshot, 0, None, ways);
+    let items = many::body(node, &snapshot, (0, Manner::RarestFirst), None, ways);
     let (own, root) = (node.clone(), snapshot.head().root);
     let kept = move |snapshot: &Snapshot| own.is_stored(snapshot);
     save::all(node, node.store.clone(), snapshot.clone(), items, kept).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use busel_proto::failure::{Failure, Route};
 use busel_proto::page::PageUrl;
+use busel_proto::plan::Manner;
 use busel_proto::race::Event;
 use busel_proto::sites::Why;
 use bytes::Bytes;
@@ -30,12 +31,20 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The request's body.
     pub body: RequestBody,
+    /// In which order a long body comes best from several nodes: it is read while it comes, or put away.
+    pub manner: Manner,
 }
 
 impl Request {
     /// A GET without header fields.
     pub fn get(url: PageUrl) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: RequestBody::empty() }
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: RequestBody::empty(),
+            manner: Manner::InOrder,
+        }
     }
 }
 

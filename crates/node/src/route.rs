@@ -13,6 +13,7 @@ pub(crate) mod voice;
 
 use busel_proto::failure::Failure;
 use busel_proto::id::{Hash, PeerId};
+use busel_proto::plan::Manner;
 use busel_proto::snapshot::Snapshot;
 use busel_proto::time::UnixTime;
 use bytes::Bytes;
@@ -72,6 +73,8 @@ pub(crate) struct Want {
     pub(crate) method: Method,
     pub(crate) page: busel_proto::snapshot::Wanted,
     pub(crate) headers: HeaderMap,
+    /// In which order a long body comes best.
+    pub(crate) manner: Manner,
     /// First byte of the body.
     pub(crate) from: u64,
     /// Set when a body is to be continued at `from`.

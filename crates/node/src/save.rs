@@ -82,7 +82,9 @@ pub(crate) async fn all(
         let _ = there.send(());
     });
     while let Some(item) = timeout(PIECE_LIMIT, items.next()).await.map_err(|_| Failure::Stalled)? {
-        if let Item::Data(bytes) = item? {
+        if let Item::Data(bytes) = item?
+            && !bytes.is_empty()
+        {
             saver.data(bytes).await;
         }
     }

@@ -30,6 +30,9 @@ pub const MAX_LEN: u64 = 1 << 40;
 
 /// As far as a body goes with the answer to `fetch/1`: the rest is asked for by `blobs/1`, of whoever has it.
 const LEAD: u64 = 1 << 20;
+/// Of a body of which more is left than this, the answer brings less: many who load it at once have it from each other.
+const LONG: u64 = 8 << 20;
+const LEAD_OF_LONG: u64 = 1 << 17;
 
 const BLOCK: BlockSize = BlockSize::from_chunk_log(4);
 
@@ -64,7 +67,8 @@ pub fn window_after(from: u64, offset: u64, end: u64) -> Option<Range<u64>> {
 
 /// Where the part of a body ends that comes with the answer to `fetch/1` from this byte on.
 pub fn lead(from: u64, len: u64) -> u64 {
-    from.saturating_add(LEAD).checked_next_multiple_of(MAX_WINDOW).unwrap_or(len).min(len)
+    let lead = if len.saturating_sub(from) > LONG { LEAD_OF_LONG } else { LEAD };
+    from.saturating_add(lead).checked_next_multiple_of(MAX_WINDOW).unwrap_or(len).min(len)
 }
 
 /// Hashes a body as it comes and keeps what proves its parts.

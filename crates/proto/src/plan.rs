@@ -5,10 +5,11 @@
 //! *order*, as long as its speed deserves, and for the next one while the one before still comes, so that it
 //! never waits for us. Every piece proves itself ([`crate::blob`]), so it does not matter who sends which.
 //!
-//! * For a reader the earliest pieces come first, and none further ahead than [`Plan::ahead`]: what was not
-//!   shown yet has to be held. A quicker source gets the earlier ones.
-//! * For a file, and for a reader where others give on what they get, the rarest come first, among equals by
-//!   lot, so that those who fetch it at the same time have different parts to give to each other.
+//! * For a reader the earliest pieces come first, and for all none further ahead than is said: what was not
+//!   passed on yet has to be held. A quicker source gets the earlier ones.
+//! * For a file, and for a reader where others give on what they get, the rarest come first. What nobody has but
+//!   who has all, those who fetch it at the same time divide among them ([`Plan::divide`]), so that they have
+//!   different parts to give to each other; among equals it is drawn by lot.
 //! * An order that brings nothing for longer than its source usually takes is given up, and its pieces go to
 //!   others. What is held by the slowest is asked of a second source at the end, so that nobody waits for it.
 //!
@@ -35,9 +36,12 @@ const DEPTH: usize = 2;
 const SPAN: Duration = Duration::from_millis(400);
 /// … but not for more pieces than this.
 const MOST_PIECES: u64 = 16;
-/// Where others give on what they get, it is drawn by lot which of the next so many pieces is asked of who has
-/// all: those who read at the same time so ask for different ones …
+/// Where others give on what they get, a reader asks who has all for what falls to it of so many pieces, …
+const FAR: u64 = 128;
+/// … and if nothing does, for one of the next so many, by lot …
 const NEAR: u64 = 32;
+/// So many pieces in a row fall to the same one.
+const BLOCK: u64 = 4;
 /// … unless the reader has waited for so long. Then what they wait for is asked of a second source, too.
 const WAITS: Duration = Duration::from_millis(600);
 /// Sources of which a plan makes use at a time.
@@ -104,9 +108,9 @@ pub enum Output {
 /// What is wanted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// The earliest, and nothing further than so many bytes ahead of what was passed on.
-    InOrder(u64),
-    /// What the fewest sources have.
+    /// The earliest: somebody reads it while it comes.
+    InOrder,
+    /// What the fewest sources have: it is put away.
     RarestFirst,
 }
 
@@ -155,6 +159,8 @@ impl FromIterator<u64> for Pieces {
 pub struct Plan {
     /// The bytes that are wanted.
     want: Range<u64>,
+    /// How far ahead of what was passed on.
+    ahead: u64,
     manner: Manner,
     dice: ChaCha8Rng,
     /// By piece, from the first one that is wanted and not passed on: what is known of it.
@@ -162,6 +168,9 @@ pub struct Plan {
     /// The number of the first of these.
     first: u64,
     sources: BTreeMap<Source, State>,
+    /// The numbers by which it is divided: our own, and those of sources.
+    own: Option<u64>,
+    numbers: BTreeMap<Source, u64>,
     orders: BTreeMap<Order, Under>,
     next: Order,
     /// When something was passed on last.
@@ -242,16 +251,19 @@ struct Under {
 }
 
 impl Plan {
-    /// For these bytes of a body.
-    pub fn new(want: Range<u64>, manner: Manner, seed: [u8; 32]) -> Self {
+    /// For these bytes of a body, and nothing further than so many bytes ahead of what was passed on.
+    pub fn new(want: Range<u64>, ahead: u64, manner: Manner, seed: [u8; 32]) -> Self {
         let first = want.start / PIECE;
         let mut plan = Self {
             want,
+            ahead,
             manner,
             dice: ChaCha8Rng::from_seed(seed),
             pieces: VecDeque::new(),
             first,
             sources: BTreeMap::new(),
+            own: None,
+            numbers: BTreeMap::new(),
             orders: BTreeMap::new(),
             next: LEAD + 1,
             passed_at: None,
@@ -267,6 +279,13 @@ impl Plan {
         self.handle(Input::Joined(source, Some(Pieces::default())), now);
         self.order(LEAD, source, bytes, now);
         LEAD
+    }
+
+    /// We give on what we get, as those of the sources do that don't have all. Each of us has a number, the same for all
+    /// who fetch it: what nobody else has falls to one of us.
+    pub fn divide(&mut self, own: u64, others: impl IntoIterator<Item = (Source, u64)>) {
+        self.own = Some(own);
+        self.numbers.extend(others);
     }
 
     /// Takes in what happened.
@@ -333,7 +352,7 @@ impl Plan {
         }
         let due = self.orders.values().map(|under| self.due(under));
         let rested = self.sources.values().map(|state| state.rests_until);
-        let waits = self.passed_at.filter(|_| self.ahead().is_some()).map(|at| at + WAITS);
+        let waits = self.passed_at.filter(|_| self.is_read()).map(|at| at + WAITS);
         Output::Wait(due.chain(rested.chain(waits).filter(|at| *at > now)).min())
     }
 
@@ -349,24 +368,18 @@ impl Plan {
         self.sources.values().any(|state| state.grows)
     }
 
-    /// Bytes that may be there and not be passed on yet, for a reader.
-    pub fn ahead(&self) -> Option<u64> {
-        match self.manner {
-            Manner::InOrder(ahead) => Some(ahead),
-            Manner::RarestFirst => None,
-        }
+    fn is_read(&self) -> bool {
+        self.manner == Manner::InOrder
     }
 
     /// All before `at` is passed on.
     fn look_ahead(&mut self, at: u64) {
         let last = self.want.end.div_ceil(PIECE);
         let passed = if at >= self.want.end { last } else { at / PIECE };
-        if self.ahead().is_some() {
-            while self.first < passed && self.pieces.pop_front().is_some() {
-                self.first += 1;
-            }
+        while self.first < passed && self.pieces.pop_front().is_some() {
+            self.first += 1;
         }
-        let to = self.ahead().map_or(last, |ahead| (at + ahead).div_ceil(PIECE).min(last));
+        let to = at.saturating_add(self.ahead).div_ceil(PIECE).min(last);
         let known = self.first + self.pieces.len() as u64;
         self.pieces.extend((known..to).map(|_| Piece::default()));
     }
@@ -467,7 +480,7 @@ impl Plan {
 
     /// Whether who reads waits for the next piece.
     fn waits(&self, now: Tick) -> bool {
-        self.ahead().is_some() && self.passed_at.is_some_and(|at| now >= at + WAITS)
+        self.is_read() && self.passed_at.is_some_and(|at| now >= at + WAITS)
     }
 
     /// Orders that bring nothing are given up.
@@ -511,7 +524,7 @@ impl Plan {
             (is_free && has.is_none_or(|has| has.has(number))).then_some(number)
         };
         let mut free: Vec<_> = self.pieces.iter().enumerate().filter_map(free).collect();
-        if self.ahead().is_some() {
+        if self.is_read() {
             // Who has all is asked for what others can give on, unless there are none, or the reader waits.
             let waits = self.waits(now);
             if waits && let Some(next) = self.waited_for(source, now) {
@@ -520,17 +533,42 @@ impl Plan {
             if has.is_some() || waits || !self.hopes() {
                 return free.first().copied();
             }
+        }
+        if has.is_none() {
+            let reach = if self.is_read() { self.first + FAR } else { u64::MAX };
+            let ours = free.iter().take_while(|piece| **piece < reach);
+            let ours = ours.copied().filter(|piece| self.falls_to_us(*piece)).collect();
+            let ours = self.one_of_the_rarest(ours);
+            if ours.is_some() {
+                return ours;
+            }
+        }
+        if self.is_read() {
             let near = free.partition_point(|piece| *piece < self.first + NEAR);
             free.truncate(near.max(1));
         }
+        self.one_of_the_rarest(free)
+    }
+
+    fn one_of_the_rarest(&mut self, mut pieces: Vec<u64>) -> Option<u64> {
         let rarity = |piece: u64| {
             let has = |state: &&State| state.has.as_ref().is_none_or(|has| has.has(piece));
             self.sources.values().filter(has).count()
         };
-        let rarest = free.iter().map(|piece| rarity(*piece)).min()?;
-        free.retain(|piece| rarity(*piece) == rarest);
-        let lot = usize::try_from(self.dice.next_u64() % free.len() as u64).unwrap_or_default();
-        free.get(lot).copied()
+        let rarest = pieces.iter().map(|piece| rarity(*piece)).min()?;
+        pieces.retain(|piece| rarity(*piece) == rarest);
+        let lot = usize::try_from(self.dice.next_u64() % pieces.len() as u64).unwrap_or_default();
+        pieces.get(lot).copied()
+    }
+
+    /// Whether it is ours to get a piece from who has all.
+    fn falls_to_us(&self, piece: u64) -> bool {
+        let block = piece / BLOCK;
+        let Some(own) = self.own.map(|own| lot(own, block)) else { return false };
+        let others = self.numbers.iter().filter(|(source, _)| {
+            self.sources.get(source).is_some_and(|state| state.grows && state.has.is_some())
+        });
+        others.map(|(_, number)| lot(*number, block)).all(|other| other < own)
     }
 
     /// The next piece, if one other source alone was asked for it and is slower with it than usual, and this one has
@@ -567,7 +605,7 @@ impl Plan {
             once && has && under.source != source && wait(under).is_none_or(|wait| wait > own * 2)
         });
         match self.manner {
-            Manner::InOrder(_) => slower.map(|under| under.at / PIECE).min(),
+            Manner::InOrder => slower.map(|under| under.at / PIECE).min(),
             Manner::RarestFirst => {
                 let last = slower.max_by_key(|under| wait(under).unwrap_or(u64::MAX));
                 last.map(|under| under.at / PIECE)
@@ -581,6 +619,8 @@ impl Plan {
         let span = u64::try_from(SPAN.as_millis()).unwrap_or_default();
         let most =
             state.speed.map_or(1, |speed| (speed * span / 1000 / PIECE).clamp(1, MOST_PIECES));
+        // What falls to another one is not asked for with what falls to us.
+        let ours = state.has.is_none() && self.falls_to_us(first);
         let mut end = first;
         for number in first..first + most {
             let at = usize::try_from(number - self.first).unwrap_or(usize::MAX);
@@ -588,6 +628,9 @@ impl Plan {
             let has = state.has.as_ref().is_none_or(|has| has.has(number));
             // The first may be asked for twice, and then it alone.
             if !has || (number > first && piece.asked > 0) || end > first && self.is_asked(first) {
+                break;
+            }
+            if ours && !self.falls_to_us(number) {
                 break;
             }
             end = number + 1;
@@ -613,6 +656,14 @@ impl Plan {
         let at = piece.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| self.pieces.get(at)).is_some_and(|piece| piece.asked > 0)
     }
+}
+
+/// Who of all has the highest one gets a block from who has all. It spreads well and is quick, as SplitMix64 is.
+fn lot(number: u64, block: u64) -> u64 {
+    let mixed = number ^ block.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 /// The pieces that these bytes lie in.

@@ -79,7 +79,7 @@ impl World<'_> {
 }
 
 fn run(lines: &[Line], want: Range<u64>, manner: Manner) -> Ran {
-    let mut plan = Plan::new(want.clone(), manner, [7; 32]);
+    let mut plan = Plan::new(want.clone(), ahead(manner), manner, [7; 32]);
     let mut world = World {
         lines,
         busy: vec![Tick(0); lines.len()],
@@ -133,12 +133,10 @@ fn run(lines: &[Line], want: Range<u64>, manner: Manner) -> Ran {
                 (from / PIECE..end).for_each(|piece| there.add(piece));
                 let left = shown / PIECE..want.end.div_ceil(PIECE);
                 held = held.max(left.filter(|piece| there.has(*piece)).count() as u64 * PIECE);
-                if plan.ahead().is_some() {
-                    while shown < want.end && there.has(shown / PIECE) {
-                        shown = ((shown / PIECE + 1) * PIECE).min(want.end);
-                    }
-                    plan.handle(Input::Passed(shown), now);
+                while shown < want.end && there.has(shown / PIECE) {
+                    shown = ((shown / PIECE + 1) * PIECE).min(want.end);
                 }
+                plan.handle(Input::Passed(shown), now);
             }
         }
     }
@@ -146,8 +144,13 @@ fn run(lines: &[Line], want: Range<u64>, manner: Manner) -> Ran {
     Ran { took: now - Tick(0), sent: world.sent, held, lost }
 }
 
-const READER: Manner = Manner::InOrder(8 * MIB);
+const READER: Manner = Manner::InOrder;
 const FILE: Manner = Manner::RarestFirst;
+
+/// So many bytes may lie there before those that are missing.
+fn ahead(manner: Manner) -> u64 {
+    if manner == READER { 8 * MIB } else { u64::MAX }
+}
 
 /// So much longer than all lines together need, in per cent.
 fn beyond(ran: &Ran, lines: &[Line], bytes: u64) -> u64 {
@@ -227,7 +230,7 @@ fn a_part_begins_and_ends_where_it_is_wanted() {
 
 #[test]
 fn only_who_has_a_piece_is_asked_for_it() {
-    let mut plan = Plan::new(0..8 * PIECE, FILE, [7; 32]);
+    let mut plan = Plan::new(0..8 * PIECE, ahead(FILE), FILE, [7; 32]);
     plan.handle(Input::Joined(0, Some([0, 1].into_iter().collect())), Tick(0));
     plan.handle(Input::Joined(1, Some(Pieces::default())), Tick(0));
     let Output::Ask(order, 0, bytes) = plan.poll(Tick(0)) else { panic!("{plan:?}") };
@@ -244,7 +247,7 @@ fn only_who_has_a_piece_is_asked_for_it() {
 #[test]
 fn the_rarest_is_asked_for_first() {
     for seed in 0..8 {
-        let mut plan = Plan::new(0..4 * PIECE, FILE, [seed; 32]);
+        let mut plan = Plan::new(0..4 * PIECE, ahead(FILE), FILE, [seed; 32]);
         let common: Pieces = [0, 1, 3].into_iter().collect();
         plan.handle(Input::Joined(0, None), Tick(0));
         plan.handle(Input::Joined(1, Some(common)), Tick(0));
@@ -254,8 +257,45 @@ fn the_rarest_is_asked_for_first() {
 }
 
 #[test]
+fn what_one_has_alone_is_divided_among_those_who_fetch_it() {
+    const MANY: u64 = 480;
+    for manner in [READER, FILE] {
+        // Three who fetch it, each of whom knows the other two, and one who has it.
+        let asked = [0, 1, 2].map(|own| {
+            let mut plan = Plan::new(0..MANY * PIECE, u64::MAX, manner, [7; 32]);
+            plan.handle(Input::Joined(9, None), Tick(0));
+            let others: Vec<_> = (0..3).filter(|other| *other != own).collect();
+            for other in &others {
+                plan.handle(Input::Joined(*other, Some(Pieces::default())), Tick(0));
+            }
+            plan.divide(own as u64, others.iter().map(|other| (*other, *other as u64)));
+            let mut asked = Vec::new();
+            for ms in 0..100 {
+                let now = Tick(ms * 50_000);
+                while let Output::Ask(order, 9, bytes) = plan.poll(now) {
+                    // A MiB in ten milliseconds: its orders are long.
+                    for at in bytes.start / GROUP + 1..=bytes.end / GROUP {
+                        let later = now + Duration::from_micros(160 * (at - bytes.start / GROUP));
+                        plan.handle(Input::Came(order, at * GROUP), later);
+                    }
+                    asked.extend(pieces_of(&bytes));
+                    if asked.len() >= 24 {
+                        return asked;
+                    }
+                }
+            }
+            asked
+        });
+        let all: BTreeSet<_> = asked.iter().flatten().collect();
+        assert!(asked.iter().all(|asked| asked.len() >= 24), "{manner:?}: {asked:?}");
+        let twice = asked.iter().map(Vec::len).sum::<usize>() - all.len();
+        assert!(twice <= 1, "{manner:?}: all but the first piece: {asked:?}");
+    }
+}
+
+#[test]
 fn what_was_begun_before_is_gone_on_with() {
-    let mut plan = Plan::new(0..8 * MIB, READER, [7; 32]);
+    let mut plan = Plan::new(0..8 * MIB, ahead(READER), READER, [7; 32]);
     let lead = plan.begun(3, 0..MIB, Tick(0));
     plan.handle(Input::Joined(3, None), Tick(0));
     plan.handle(Input::Joined(4, None), Tick(0));
@@ -269,7 +309,7 @@ fn what_was_begun_before_is_gone_on_with() {
 
 /// A plan whose first source has sent the lead quickly and has all, and what it is asked for then.
 fn begun() -> (Plan, Order) {
-    let mut plan = Plan::new(0..8 * MIB, READER, [7; 32]);
+    let mut plan = Plan::new(0..8 * MIB, ahead(READER), READER, [7; 32]);
     let lead = plan.begun(0, 0..MIB, Tick(0));
     (1..=16).for_each(|n| plan.handle(Input::Came(lead, n * MIB / 16), Tick(n * 1000)));
     plan.handle(Input::Passed(MIB), Tick(16_000));
@@ -305,7 +345,7 @@ fn a_slow_line_is_not_a_dead_one() {
 /// milliseconds ago.
 fn beside_a_slow_one(ago: u64) -> u64 {
     let ms = |ms: u64| Tick(ms * 1000);
-    let mut plan = Plan::new(0..64 * MIB, READER, [7; 32]);
+    let mut plan = Plan::new(0..64 * MIB, ahead(READER), READER, [7; 32]);
     let lead = plan.begun(0, 0..2 * PIECE, ms(0));
     plan.handle(Input::Joined(0, None), ms(0));
     plan.handle(Input::Joined(1, None), ms(0));
@@ -336,7 +376,7 @@ fn what_a_reader_waits_for_is_asked_of_a_second_source_if_the_first_is_slower_th
 
 #[test]
 fn news_that_failed_stop_nothing_that_comes() {
-    let mut plan = Plan::new(0..8 * MIB, READER, [7; 32]);
+    let mut plan = Plan::new(0..8 * MIB, ahead(READER), READER, [7; 32]);
     let lead = plan.begun(0, 0..MIB, Tick(0));
     plan.handle(Input::Settled(0), Tick(1000));
     assert!(matches!(plan.poll(Tick(1000)), Output::Wait(Some(_))) && !plan.hopes());

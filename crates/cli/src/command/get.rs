@@ -10,6 +10,7 @@ use busel_node::control::{Control, Line, lines};
 use busel_node::edition::Taken;
 use busel_node::{Node, Request, Response};
 use busel_proto::page::PageUrl;
+use busel_proto::plan::Manner;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -66,7 +67,7 @@ fn span(time: Duration) -> String {
 }
 
 async fn by_running(client: &Client, url: PageUrl, get: &Get) -> anyhow::Result<ExitCode> {
-    match client.page(url).await? {
+    match client.page(url, manner(get)).await? {
         Ok(page) => {
             let told = format_authority(&page.response);
             let written = write(page.response, get).await;
@@ -87,7 +88,7 @@ async fn by_running(client: &Client, url: PageUrl, get: &Get) -> anyhow::Result<
 }
 
 async fn by_own(node: &Node, url: PageUrl, get: &Get) -> anyhow::Result<ExitCode> {
-    match node.fetch(Request::get(url)).await {
+    match node.fetch(Request { manner: manner(get), ..Request::get(url) }).await {
         Ok(response) => {
             let timeline = response.timeline.clone();
             let told = format_authority(&response);
@@ -107,6 +108,11 @@ async fn by_own(node: &Node, url: PageUrl, get: &Get) -> anyhow::Result<ExitCode
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Who has it written into a file does not read it while it comes.
+fn manner(get: &Get) -> Manner {
+    if get.output.is_some() { Manner::RarestFirst } else { Manner::InOrder }
 }
 
 fn format_authority(response: &Response) -> String {

@@ -34,7 +34,7 @@ async fn send(node: &Node, method: Method, body: Body) -> Result<Response, Unans
     // Personal, so that a GET too can only go to the site itself.
     headers.insert("cookie", "name=value".parse().unwrap());
     let body = RequestBody::new(body);
-    node.fetch(Request { method, url: url("/post"), headers, body }).await
+    node.fetch(Request { method, headers, body, ..Request::get(url("/post")) }).await
 }
 
 /// A body that comes piece by piece, of unknown length.

@@ -8,6 +8,7 @@ use busel_node::control::server::ControlServer;
 use busel_node::request::full;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::page::PageUrl;
+use busel_proto::plan::Manner;
 use busel_proto::sites::Why;
 use http_body_util::BodyExt;
 
@@ -61,7 +62,11 @@ async fn no_site_forges_what_control_says_of_its_page() {
     let reader = world.reader(Exposure::Quiet).await;
     let dir = tempfile::tempdir().unwrap();
     let control = ControlServer::open(dir.path(), std::sync::Arc::new(reader.clone())).unwrap();
-    let page = Client::of(dir.path()).page(url("/own")).await.unwrap().expect("by tunnel");
+    let page = Client::of(dir.path())
+        .page(url("/own"), Manner::InOrder)
+        .await
+        .unwrap()
+        .expect("by tunnel");
     let response = page.response;
     assert_eq!(response.route, Route::Tunnel);
     assert_eq!((response.age, response.stale), (None, false));

@@ -7,6 +7,7 @@ use busel_node::config::Exposure;
 use busel_node::{Body, Node, Request, Response, clock};
 use busel_proto::failure::{Failure, Route};
 use busel_proto::message::Ask;
+use busel_proto::race::What;
 use busel_proto::time::UnixTime;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -106,7 +107,8 @@ async fn who_comes_late_does_not_wait_for_who_takes_their_time() {
     let world = World::start().await;
     let (whole, go_on) = slow_film(&world, MIDDLE);
     let (first, late) = (world.reader(Exposure::Quiet).await, world.reader(Exposure::Quiet).await);
-    let mut watching = get(&first, "/film").await.expect("by injector").body;
+    let Response { timeline, body: mut watching, .. } =
+        get(&first, "/film").await.expect("by injector");
     taken(&mut watching, MIDDLE).await;
     let mut all = get(&late, "/film").await.expect("by injector").body;
     assert!(taken(&mut all, LEN).await == whole, "byte for byte");
@@ -114,7 +116,10 @@ async fn who_comes_late_does_not_wait_for_who_takes_their_time() {
     go_on.notify_one();
     while watching.frame().await.is_some() {}
     assert!(all.frame().await.is_none(), "it ends well, with the signature");
-    kept(&first, "/film").await;
+    // Where all is slow the first one may have gone on with a part, which is not kept.
+    if !timeline.events().iter().any(|event| event.what == What::Stalled) {
+        kept(&first, "/film").await;
+    }
     kept(&late, "/film").await;
 }
 

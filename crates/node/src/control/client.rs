@@ -8,6 +8,7 @@ use std::time::Duration;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::invite::Invite;
 use busel_proto::page::{HostName, PageUrl};
+use busel_proto::plan::Manner;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -55,9 +56,14 @@ impl Client {
         UnixStream::connect(&self.socket).await.is_ok()
     }
 
-    /// Gets a page, with its timeline.
-    pub async fn page(&self, url: PageUrl) -> Result<Result<Page, Problem>, ControlError> {
-        let asked = server::Get { url: url.to_string() };
+    /// Gets a page in this manner, with its timeline.
+    pub async fn page(
+        &self,
+        url: PageUrl,
+        manner: Manner,
+    ) -> Result<Result<Page, Problem>, ControlError> {
+        let put_away = manner == Manner::RarestFirst;
+        let asked = server::Get { url: url.to_string(), put_away };
         let response = self.send(Method::POST, "/v1/get", Some(&asked)).await?;
         if !response.headers().contains_key(server::ROUTE) {
             let status = response.status();
@@ -190,9 +196,13 @@ impl Control for Client {
         Box::pin(self.ask(Method::GET, "/v1/status", None::<&()>))
     }
 
-    fn get(&self, url: PageUrl) -> BoxFuture<'_, Result<request::Response, ControlError>> {
+    fn get(
+        &self,
+        url: PageUrl,
+        manner: Manner,
+    ) -> BoxFuture<'_, Result<request::Response, ControlError>> {
         Box::pin(async move {
-            match self.page(url).await? {
+            match self.page(url, manner).await? {
                 Ok(page) => Ok(page.response),
                 Err(problem) => Err(ControlError::Failed(format!("{} can't be had", problem.url))),
             }

@@ -30,6 +30,7 @@ use std::time::Duration;
 use busel_proto::failure::Failure;
 use busel_proto::invite::Invite;
 use busel_proto::page::{HostName, PageUrl};
+use busel_proto::plan::Manner;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -76,6 +77,9 @@ pub(super) const TIMELINE: HeaderName = HeaderName::from_static("busel-timeline"
 pub struct Get {
     /// Its address.
     pub url: String,
+    /// Whether it is put away, and not read while it comes.
+    #[serde(default)]
+    pub put_away: bool,
 }
 
 /// Asks to take an edition.
@@ -242,7 +246,8 @@ async fn get(control: &dyn Control, body: &Bytes) -> Response<Body> {
         Ok(url) => url,
         Err(error) => return failed(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    match control.get(url).await {
+    let manner = if asked.put_away { Manner::RarestFirst } else { Manner::InOrder };
+    match control.get(url, manner).await {
         Ok(response) => page(response),
         Err(ControlError::Unanswered(unanswered)) => {
             let mut answer = json(Ok::<_, ControlError>(problem(&unanswered)));

@@ -505,7 +505,7 @@ impl Visit {
                 RequestBody::new(Upload::new(body, limit, fate).boxed_unsync())
             }
         };
-        Ok(Request { method: parts.method, url, headers, body })
+        Ok(Request { method: parts.method, headers, body, ..Request::get(url) })
     }
 
     fn connect(self: &Arc<Self>, mut request: http::Request<Incoming>) -> http::Response<Body> {

@@ -13,6 +13,7 @@ use busel_proto::failure::Failure;
 use busel_proto::favour::Standing;
 use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask};
+use busel_proto::plan::Manner;
 use busel_proto::sealed::{
     ChunkCipher, InjectRequest, MAX_CHUNK, Part, Preview, ResponseKey, seal_request,
 };
@@ -157,7 +158,7 @@ async fn ask_at(node: &Node, path: Path<'_>, want: &Want, at: UnixTime) -> Resul
                 node,
                 page,
                 teller: injector.peer,
-                from: want.from,
+                begin: (want.from, want.manner),
                 begun: false,
                 response,
                 signed,
@@ -222,8 +223,8 @@ struct Parts {
     page: Wanted,
     /// Whose response it is.
     teller: PeerId,
-    /// The first byte that is wanted, and whether any has come.
-    from: u64,
+    /// The first byte that is wanted, in which order the others are, and whether any has come.
+    begin: (u64, Manner),
     begun: bool,
     response: Sealed,
     /// The signature, if it has come.
@@ -279,7 +280,7 @@ impl Parts {
                 if ways.is_empty() {
                     return Err(Failure::NobodyHasIt);
                 }
-                let items = many::body(&self.node, snapshot, self.from, None, ways);
+                let items = many::body(&self.node, snapshot, self.begin, None, ways);
                 // Whatever they lack or do is no fault of the injector's, which is asked again.
                 let items = items.map_err(|_| Failure::NobodyHasIt);
                 return Ok(Some(Next::Elsewhere(items.boxed())));

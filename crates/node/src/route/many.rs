@@ -14,6 +14,7 @@ use std::time::Duration;
 use busel_net::frame;
 use busel_proto::blob::{self, GROUP};
 use busel_proto::failure::Failure;
+use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask, read_news};
 use busel_proto::plan::{Input, Manner, Order, Output, PIECE, Plan, Source};
 use busel_proto::snapshot::Snapshot;
@@ -47,6 +48,11 @@ struct Many {
     node: Node,
     blob: Blob,
     partial: Option<Arc<Partial>>,
+    manner: Manner,
+    /// Whether the disk has lost something that the plan knows to be there: another one is needed.
+    lost: bool,
+    /// Whether something came since it was last told.
+    came: bool,
     /// The first byte that was not passed on.
     at: u64,
     plan: Plan,
@@ -81,7 +87,7 @@ struct Under {
 pub(crate) fn body(
     node: &Node,
     snapshot: &Snapshot,
-    from: u64,
+    (from, manner): (u64, Manner),
     voice: Option<Voice>,
     ways: Vec<Way>,
 ) -> Items {
@@ -96,8 +102,16 @@ pub(crate) fn body(
     };
     let partials = node.partials.as_ref();
     let partial = partials.and_then(|partials| partials.begin(&node.store, snapshot));
-    let ahead = if partial.is_some() { AHEAD } else { HELD };
-    let mut plan = Plan::new(from..len, Manner::InOrder(ahead), rand::random());
+    // Who gives on nothing has little room, and gets the earliest first.
+    let (ahead, manner) = match &partial {
+        Some(_) => (AHEAD, manner),
+        None => (HELD, Manner::InOrder),
+    };
+    let mut plan = Plan::new(from..len, ahead, manner, rand::random());
+    if partial.is_some() {
+        let others = ways.iter().enumerate().map(|(source, way)| (source, number(&way.peer)));
+        plan.divide(number(&node.id()), others);
+    }
     let now = node.clock.tick();
     for piece in
         partial.iter().flat_map(|partial| partial.pieces().borrow().iter().collect::<Vec<_>>())
@@ -120,6 +134,9 @@ pub(crate) fn body(
         node: node.clone(),
         blob,
         partial,
+        manner,
+        lost: false,
+        came: false,
         at: from,
         plan,
         unheard: (0..ways.len()).collect(),
@@ -155,20 +172,39 @@ impl Many {
             if self.at >= self.blob.len {
                 return None;
             }
+            let next = self.carry_out();
             if let Some(bytes) = self.take().await {
                 self.at += bytes.len() as u64;
+                self.came = false;
                 self.plan.handle(Input::Passed(self.at), self.node.clock.tick());
                 return Some(Ok(bytes));
             }
-            match self.plan.poll(self.node.clock.tick()) {
-                Output::Ask(order, source, bytes) => self.ask(order, source, bytes),
-                Output::Cancel(order) => self.cancel(order),
+            if self.lost {
+                return Some(Err(self.why.clone()));
+            }
+            // That the beginning of a file comes late is no sign that nothing comes.
+            if self.manner == Manner::RarestFirst && std::mem::take(&mut self.came) {
+                return Some(Ok(Bytes::new()));
+            }
+            match next {
                 // Somebody else may have it, and whoever reads knows whom to ask.
                 Output::Wait(None) if self.is_stuck() => return Some(Err(self.why.clone())),
                 Output::Lost if self.unheard.is_empty() => return Some(Err(self.why.clone())),
                 Output::Done => return Some(Err(self.why.clone())),
                 Output::Lost => self.wait(None).await,
                 Output::Wait(until) => self.wait(until).await,
+                Output::Ask(..) | Output::Cancel(_) => {}
+            }
+        }
+    }
+
+    /// Asks who is to be asked now; what the plan says then.
+    fn carry_out(&mut self) -> Output {
+        loop {
+            match self.plan.poll(self.node.clock.tick()) {
+                Output::Ask(order, source, bytes) => self.ask(order, source, bytes),
+                Output::Cancel(order) => self.cancel(order),
+                other => return other,
             }
         }
     }
@@ -218,6 +254,7 @@ impl Many {
             // The disk has lost it. Others are not told that it is there, either.
             self.node.forget_partial(&self.blob.root);
             self.partial = None;
+            self.lost = true;
         }
         bytes
     }
@@ -263,6 +300,7 @@ impl Many {
                     self.orders.swap_remove(at);
                 }
                 self.keep(from, bytes);
+                self.came = true;
                 return self.plan.handle(Input::Came(order, to), now);
             }
             Some(Ok(Item::Signed(_))) => return,
@@ -296,6 +334,11 @@ impl Many {
             self.there.insert(from, bytes);
         }
     }
+}
+
+/// What who fetch the same know a node by; only neighbours in the LAN know it by another.
+fn number(peer: &PeerId) -> u64 {
+    peer.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// These bytes, as a node sends them that is asked for them now.

@@ -89,7 +89,10 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
                 }
             }
             Err((peer, failure)) => {
-                others.retain(|way| way.peer != peer);
+                let at = others.iter().position(|way| way.peer == peer);
+                let other = at.map(|at| others.remove(at));
+                // It may have begun to load it since, as others do at the same time.
+                others.extend(other.filter(|_| failure == Failure::NobodyHasIt));
                 // A lie outweighs a miss: the reader should learn of it.
                 if matches!(failure, Failure::NotAuthentic(_)) || why == Failure::NobodyHasIt {
                     why = failure;
@@ -174,7 +177,7 @@ fn started(node: &Node, found: Found, others: Vec<Way>, want: &Want) -> Started 
         _ => {
             let others = others.into_iter().filter(|other| other.peer != peer);
             let ways = std::iter::once(way).chain(others).take(MAX_SENDING).collect();
-            many::body(node, &snapshot, want.from, Some(voice), ways)
+            many::body(node, &snapshot, (want.from, want.manner), Some(voice), ways)
         }
     };
     Started { head, items }
