@@ -40,10 +40,10 @@ const MOST_PIECES: u64 = 16;
 const FAR: u64 = 128;
 /// … and if nothing does, for one of the next so many, by lot …
 const NEAR: u64 = 32;
-/// So many pieces in a row fall to the same one.
-const BLOCK: u64 = 4;
 /// … unless the reader has waited for so long. Then what they wait for is asked of a second source, too.
 const WAITS: Duration = Duration::from_millis(600);
+/// So many pieces in a row fall to the same one.
+const BLOCK: u64 = 4;
 /// Sources of which a plan makes use at a time.
 pub const MAX_SOURCES: usize = 32;
 /// A source of which nothing is known brings the first bytes of an order within this, …

@@ -114,7 +114,8 @@ async fn who_comes_late_does_not_wait_for_who_takes_their_time() {
     assert!(taken(&mut all, LEN).await == whole, "byte for byte");
     assert!(!has(&world.injector_node, "/film"), "the first one's is still on its way");
     go_on.notify_one();
-    while watching.frame().await.is_some() {}
+    let rest = watching.collect().await.expect("it ends well, too").to_bytes();
+    assert!(rest.ends_with(&whole[LEN - 1000..]), "to its last byte");
     assert!(all.frame().await.is_none(), "it ends well, with the signature");
     // Where all is slow the first one may have gone on with a part, which is not kept.
     if !timeline.events().iter().any(|event| event.what == What::Stalled) {

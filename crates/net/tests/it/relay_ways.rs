@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::probe::probe;
 use busel_net::dial::Dialer;
 use busel_net::relay::{Identity, RelayConfig, RelayServer};
 use busel_net::wire::relay::Relay;
@@ -18,6 +17,8 @@ use busel_proto::way_in::{Book, WayIn, WayRoot};
 use data_encoding::HEXLOWER;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+use crate::probe::probe;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const NOW: UnixTime = UnixTime(1_767_225_600);

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::probe::probe;
 use busel_net::dial::Dialer;
 use busel_net::relay::{Identity, RelayConfig, RelayServer};
 use busel_net::wire::relay::Relay;
@@ -16,6 +15,8 @@ use busel_proto::invite::RelayTicket;
 use busel_proto::message;
 use busel_proto::page::HostName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::probe::probe;
 
 const LOOPBACK: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
