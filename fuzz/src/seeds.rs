@@ -270,7 +270,7 @@ pub(crate) fn request() -> InjectRequest {
         from: Some(0),
         root: Some(Hash([3; 32])),
         new: true,
-        held: true,
+        held: Some(1),
     }
 }
 

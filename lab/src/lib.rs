@@ -33,5 +33,6 @@ pub mod pictures;
 pub mod profile;
 pub mod program;
 pub mod sandbox;
+pub mod swarm;
 pub mod watcher;
 pub mod world;

@@ -15,13 +15,17 @@ use anyhow::{Context as _, bail, ensure};
 use busel_lab::healing::{self, Healed, Plan, plans};
 use busel_lab::loads::{self, Measured};
 use busel_lab::matrix::{Case, Extent, Row, json, markdown, run, techniques};
+use busel_lab::swarm::{self, Spread};
 use busel_lab::{pictures, sandbox};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 const USAGE: &str = "\
-busel-lab [--full] [--healing] [--loads] [--pictures] [--case NAME] [--pcap DIR]
+busel-lab [--full] [--healing] [--loads] [--swarm] [--pictures] [--case NAME] [--pcap DIR]
   --full       open readers too, beside quiet ones
   --healing    put each technique in force while somebody reads, and lift it; docs/lab-healing.md
   --loads      how long a page and a look into a film take, by each way; docs/lab-loads.md
+  --swarm      how long a file takes that twenty nodes fetch at once; docs/lab-swarm.md
   --pictures   a page that its line resets, as a browser shows it in each way; docs/images
   --case NAME  only this technique; docs/lab-matrix.md or docs/lab-healing.md stays as it is
   --pcap DIR   keep what passed each point, in a directory for each technique";
@@ -31,6 +35,8 @@ const WITHIN: &str = "--within";
 const HEALING: &str = "--healing";
 /// How long a page takes in a browser.
 const LOADS: &str = "--loads";
+/// How long a file takes to twenty nodes.
+const SWARM: &str = "--swarm";
 /// Pictures of a page in a browser.
 const PICTURES: &str = "--pictures";
 /// Worlds at once.
@@ -41,8 +47,10 @@ const PCAP: &str = "BUSEL_LAB_PCAP";
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [WITHIN, LOADS] => load_within().map(|()| true),
+        [WITHIN, LOADS] => print_within(loads::measure).map(|()| true),
         [LOADS] => load().map(|()| true),
+        [WITHIN, SWARM] => print_within(swarm::measure).map(|()| true),
+        [SWARM] => spread().map(|()| true),
         [WITHIN, PICTURES, dir] => {
             sandbox::inside_wholly(|| pictures::make(Path::new(dir))).map(|()| true)
         }
@@ -126,7 +134,9 @@ impl Order {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut all: Vec<Healed> = Vec::new();
         let mut wrong = Vec::new();
-        for (name, healed) in names.iter().zip(measure_all(&names, heal)) {
+        for (name, healed) in
+            names.iter().zip(measure_all(&names, |name| measured(&[name, HEALING])))
+        {
             match healed {
                 Ok(healed) => all.push(healed),
                 Err(error) => wrong.push(format!("{name}: {error:#}")),
@@ -177,23 +187,25 @@ fn measure_all<T: Send>(
     done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
-/// Measures one plan in a process of its own.
-fn heal(name: &str) -> anyhow::Result<Healed> {
-    let mut command = Command::new(std::env::current_exe().context("our own program")?);
-    command.args([WITHIN, name, HEALING]);
-    let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    ensure!(out.status.success(), "it could not be measured ({})", out.status);
-    Ok(serde_json::from_slice(&out.stdout)?)
+/// Has a browser load a page by each way.
+fn load() -> anyhow::Result<()> {
+    let all: Measured = measured(&[LOADS])?;
+    write(Path::new("docs/lab-loads.md"), &loads::markdown(&all))
 }
 
-/// Has a browser load a page by each way, in a process of its own.
-fn load() -> anyhow::Result<()> {
+/// Has twenty nodes share a file.
+fn spread() -> anyhow::Result<()> {
+    let spread: Spread = measured(&[SWARM])?;
+    write(Path::new("docs/lab-swarm.md"), &swarm::markdown(&spread))
+}
+
+/// What a process of its own measures.
+fn measured<T: DeserializeOwned>(what: &[&str]) -> anyhow::Result<T> {
     let mut command = Command::new(std::env::current_exe().context("our own program")?);
-    let out =
-        command.args([WITHIN, LOADS]).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let command = command.arg(WITHIN).args(what).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let out = command.output()?;
     ensure!(out.status.success(), "it could not be measured ({})", out.status);
-    let all: Measured = serde_json::from_slice(&out.stdout)?;
-    write(Path::new("docs/lab-loads.md"), &loads::markdown(&all))
+    Ok(serde_json::from_slice(&out.stdout)?)
 }
 
 /// Has a browser make pictures, in a process of its own.
@@ -205,12 +217,9 @@ fn picture() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load_within() -> anyhow::Result<()> {
-    sandbox::inside_wholly(|| {
-        let all = loads::measure()?;
-        serde_json::to_writer(std::io::stdout().lock(), &all)?;
-        Ok(())
-    })
+/// Runs in a process of its own, which becomes the first one of its sandbox.
+fn print_within<T: Serialize>(measure: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<()> {
+    sandbox::inside_wholly(|| Ok(serde_json::to_writer(std::io::stdout().lock(), &measure()?)?))
 }
 
 /// Runs in a process of its own, which becomes the first one of its sandbox.

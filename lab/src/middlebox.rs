@@ -146,7 +146,7 @@ struct Journey {
 impl Line {
     fn new(parts: Parts, shared: Arc<Shared>) -> Self {
         let specs = parts.links.iter().chain(&parts.trunks);
-        let both = specs.flat_map(|spec| [*spec, *spec]).enumerate();
+        let both = specs.flat_map(|spec| [spec.up(), *spec]).enumerate();
         let links = both.map(|(number, spec)| Link::new(spec, parts.seed, number as u64)).collect();
         let buffer = vec![0; MTU];
         Self { parts, shared, links, on_the_way: BinaryHeap::new(), journeys: 0, buffer }

@@ -81,6 +81,6 @@ fn command() -> anyhow::Result<Command> {
 /// Gives the sandbox a place for its files.
 fn prepare() -> anyhow::Result<()> {
     ensure!(std::process::id() == 1, "{MARK} is set, but this is no sandbox");
-    mount(Some("lab"), Path::new(OWN), Some("tmpfs"), MsFlags::empty(), Some("size=1g"))
+    mount(Some("lab"), Path::new(OWN), Some("tmpfs"), MsFlags::empty(), Some("size=8g"))
         .context("a file system in memory")
 }

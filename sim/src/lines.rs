@@ -16,8 +16,8 @@ pub(crate) const PACKET: u64 = 64 << 10;
 pub(crate) struct Packet {
     /// Who is to have it at last.
     pub(crate) to: Id,
-    /// The order, in the plan of that one.
-    pub(crate) order: u64,
+    /// Of the order, for that one.
+    pub(crate) label: u64,
     /// Up to which byte of the body it goes.
     pub(crate) upto: u64,
     pub(crate) bytes: u64,
@@ -99,10 +99,10 @@ impl Lines {
     }
 
     /// An order is not wanted any more: what of it was not sent yet is not.
-    pub(crate) fn drop_order(&mut self, from: Id, to: Id, order: u64) {
+    pub(crate) fn drop_order(&mut self, from: Id, to: Id, label: u64) {
         let up = &mut self.ups[from];
         let Some(waiting) = up.waiting.get_mut(&to) else { return };
-        waiting.retain(|packet| packet.order != order);
+        waiting.retain(|packet| packet.label != label);
         if waiting.is_empty() {
             up.waiting.remove(&to);
             up.turns.retain(|turn| *turn != to);

@@ -6,6 +6,7 @@
 
 mod chance;
 mod chart;
+mod guarded;
 mod lines;
 mod people;
 mod queue;
@@ -31,6 +32,10 @@ struct Args {
     /// What the worlds are made of.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Runs this crowd alone and prints what it came to: how many people, how many of a thousand are open, and how
+    /// many of a thousand of these hostile.
+    #[arg(long, num_args = 3, value_names = ["PEOPLE", "OPEN", "HOSTILE"])]
+    crowd: Option<Vec<u32>>,
     /// Where the figures go, as JSON.
     #[arg(long, default_value = "target/sim.json")]
     json: PathBuf,
@@ -50,6 +55,11 @@ const PAGE: u64 = 2 << 20;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if let Some([people, open, hostile]) = args.crowd.as_deref() {
+        let (people, finding, seed) = (*people as usize, Finding::Held, args.seed);
+        let crowd = Crowd { people, open: *open, hostile: *hostile, len: PAGE, finding, seed };
+        return Ok(serde_json::to_writer_pretty(std::io::stdout().lock(), &crowd.run())?);
+    }
     let all = run(args.nodes, args.seed);
     write(&args.json, &(serde_json::to_string_pretty(&all)? + "\n"))?;
     write(&args.docs.join("scaling.md"), &report::page(&all))?;
@@ -74,8 +84,10 @@ fn run(nodes: usize, seed: u64) -> All {
     let few = nodes.min(HOSTILE_NODES);
     let hostile = [0, HOSTILE].map(|hostile| crowd(few, OPEN, hostile, Finding::Held));
     let spread =
-        |file| Broadcast { others: 19, len: 100 << 20, up: 20, down: 100, seed, file }.run();
-    All { seed, grown, open, hostile, spread: [spread(false), spread(true)] }
+        |up, file| Broadcast { others: 19, len: 100 << 20, up, down: up * 5, seed, file }.run();
+    // The last one is what the lab has, too: `cargo xtask lab --swarm`.
+    let spread = [spread(20, false), spread(20, true), spread(2, true)];
+    All { seed, grown, open, hostile, spread }
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

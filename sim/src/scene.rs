@@ -130,6 +130,8 @@ pub(crate) struct Broadcast {
 pub(crate) struct Spread {
     pub(crate) others: usize,
     pub(crate) mib: u64,
+    /// Megabits a second that each sends at most.
+    pub(crate) up: u64,
     /// Until the last one had it, and beside the time that the first one's line needs for it once.
     pub(crate) secs: f64,
     pub(crate) beside_ideal: f64,
@@ -154,6 +156,7 @@ impl Broadcast {
         }
         let mut swarm = Swarm::new(people, self.len, Finding::Asking, Chance::new(self.seed + 1));
         swarm.give(0);
+        swarm.has_injector = false;
         if self.file {
             swarm.manner = Manner::RarestFirst;
         }
@@ -164,6 +167,7 @@ impl Broadcast {
         Spread {
             others: self.others,
             mib: self.len >> 20,
+            up: self.up,
             secs,
             beside_ideal: secs / (self.len as f64 / mbit(self.up) as f64),
             copies: swarm.lines.sent[0] as f64 / self.len as f64,
@@ -188,6 +192,16 @@ mod tests {
         let asking = crowd(2000, 0, Finding::Asking, 1);
         assert_eq!(asking.read, 2000, "{asking:?}");
         assert!(asking.injector_bodies > 100, "asking known nodes does not do: {asking:?}");
+    }
+
+    #[test]
+    fn with_a_third_of_the_helpers_hostile_all_read_it_and_half_of_them_hardly_later() {
+        let slower = [1, 2, 3].map(|seed| {
+            let [none, hostile] = [0, 300].map(|hostile| crowd(8000, hostile, Finding::Held, seed));
+            assert_eq!(hostile.read, 8000, "{hostile:?}");
+            hostile.whole_s[0] / none.whole_s[0]
+        });
+        assert!(slower.iter().sum::<f64>() / 3.0 < 1.5, "{slower:?}");
     }
 
     #[test]

@@ -2,44 +2,32 @@
 //! each has it.
 //!
 //! The rules are the program's own: [`Race`] says when the injector is asked beside other nodes, [`Plan`] which part
-//! is asked of whom, [`Holders`] who is asked to hold it and who is named. Signatures are symbols: a part is good or it is not, and who gets a bad one sees that.
+//! is asked of whom, [`Holders`] who is asked to hold it and who is named, [`Guarded`] through which guard. Signatures
+//! are symbols: a part is good or it is not, and who gets a bad one sees that. [`finding`] is how somebody learns who
+//! has it, [`moving`] how it gets to them.
+
+mod finding;
+mod moving;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Duration;
 
-use busel_proto::blob;
-use busel_proto::failure::{Failure, Route};
-use busel_proto::holders::{Holders, NAMED};
+use busel_proto::failure::Route;
+use busel_proto::holders::Holders;
 use busel_proto::id::{Hash, SnapshotKey};
-use busel_proto::memory::Step;
-use busel_proto::plan::{Input, Manner, Output, PIECE, Pieces, Plan};
+use busel_proto::plan::{Input, Manner, Order, Pieces, Plan};
 use busel_proto::race::{self, Race};
 use busel_proto::time::Tick;
 
 use crate::chance::Chance;
-use crate::lines::{Lines, PACKET, Packet};
+use crate::guarded::Guarded;
+use crate::lines::{Lines, Packet};
 use crate::people::{Id, Manners, Person, distance};
 use crate::queue::Queue;
 
-/// As `node/route/swarm.rs` has them: between two nodes that are asked, and how many send.
-const STAGGER: Duration = Duration::from_millis(60);
-const MAX_SENDING: usize = 6;
-/// As `node/route/many.rs` has them.
+/// How far quiet nodes look ahead, and open ones, as `node/route/many.rs` has it.
 const HELD: u64 = 8 << 20;
 const AHEAD: u64 = 256 << 20;
-const AGAIN: Duration = Duration::from_secs(2);
-/// How long other nodes are asked before the injector is asked beside them.
-const PATIENCE: Duration = Duration::from_millis(400);
-/// Who has lost all sources so often gives up.
-const MOST_LOST: u32 = 4;
-/// News of pieces are told after such a pause.
-const NEWS_PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of a signed head, and of the card of a holder.
-const HEAD: u64 = 650;
-const CARD: u64 = 171;
-/// Where holders are not asked but say it: they are named once the injector has sent the body so often itself.
-const SEEDS: usize = 12;
 /// The one page that there is.
 const KEY: SnapshotKey = SnapshotKey([0; 32]);
 const ROOT: Hash = Hash([0; 32]);
@@ -55,37 +43,54 @@ pub(crate) enum Finding {
     Held,
 }
 
-/// What happens.
+/// What happens. Where somebody is told by whom a thing comes, that is the guard of a quiet node.
 #[derive(Debug)]
 enum Event {
     Arrives(Id),
-    /// Whether a node that was asked has the beginning; by its place among those known.
-    Heard(Id, usize, bool),
+    /// A node is asked for it that may have it, by its place among those known; and has nothing.
+    Asks(Id, usize),
+    Asked(Id, usize, Option<Id>),
+    HasNothing(Id, usize),
     /// A request reached the injector; its answer reached who asked.
-    Requested(Id),
-    Told(Id, Option<Vec<Id>>),
+    Requested(Id, Option<Id>),
+    Told(Id, Vec<Id>, Option<Id>),
+    /// A guard passed a question on and brought the answer, after so long; these were silent before.
+    Passed(Id, Id, Duration, Vec<Id>),
     /// The race, or the plan, of somebody is to be looked at.
     Race(Id),
     Plan(Id),
     /// What a source has, and gets; by its number in the plan.
+    AskHas(Id, usize),
     Has(Id, usize, Option<Option<Pieces>>),
     News(Id),
-    AskHas(Id, usize),
     /// An order reached its source.
-    Ordered {
-        source: Id,
-        reader: Id,
-        order: u64,
-        from: u64,
-        to: u64,
-    },
+    Ordered(Ordered),
     /// Who was asked for an order does not have that.
     Nothing(Id, u64),
+    /// What was ordered is not wanted any more.
+    Dropped(Id, Vec<Id>, u64),
     /// A line is free; a packet reached the next node.
     Up(Id),
     There(Id, Packet),
     /// A node is asked to hold it, and by these has it.
     Holds(Id, Vec<Id>),
+}
+
+/// Bytes that somebody asks a node for.
+#[derive(Debug)]
+struct Ordered {
+    source: Id,
+    reader: Id,
+    by: Option<Id>,
+    label: u64,
+    bytes: std::ops::Range<u64>,
+}
+
+/// Who sends, and through which guards a quiet node asks them.
+#[derive(Debug, Clone)]
+struct Source {
+    node: Id,
+    by: Vec<Id>,
 }
 
 /// Somebody who wants it.
@@ -96,11 +101,22 @@ struct Load {
     /// Answers that are still awaited, and who has nothing.
     open: usize,
     nothing: Vec<Id>,
+    /// Who was asked whether they have it, by the label of what they send then.
+    asked: BTreeMap<u64, Id>,
+    /// The guards through which those that it knows are asked.
+    ways: Vec<Id>,
     plan: Plan,
     /// By the plan's numbers.
-    sources: Vec<Id>,
-    orders: BTreeMap<u64, usize>,
+    sources: Vec<Source>,
+    /// Who may take the place of one of them; and how many have.
+    spare: Vec<Source>,
+    replaced: usize,
+    /// Which order of which source is under way, by the label of what it brings.
+    orders: BTreeMap<u64, (Order, usize)>,
+    labels: u64,
     there: Pieces,
+    /// Up to which byte its beginning is.
+    passed: u64,
     /// Whom to tell of pieces, by their number for this one, and what they were told.
     listeners: Vec<(Id, usize, Pieces)>,
     telling: bool,
@@ -109,11 +125,17 @@ struct Load {
     wakes: Option<Tick>,
     /// How often nobody was left to ask.
     lost: u32,
-    /// By how many guards it was kept waiting: it asks through the next one.
-    turn: usize,
     by: Option<Route>,
     /// Whether its owner reads it, and does not only hold it for others.
     reads: bool,
+}
+
+impl Load {
+    /// The label of what is asked for next.
+    fn label(&mut self) -> u64 {
+        self.labels += 1;
+        self.labels
+    }
 }
 
 /// A world, and all that is going on in it.
@@ -122,11 +144,15 @@ pub(crate) struct Swarm {
     pub(crate) lines: Lines,
     pub(crate) len: u64,
     finding: Finding,
+    /// Whether it can be asked.
+    pub(crate) has_injector: bool,
     /// In which order the parts are wanted.
     pub(crate) manner: Manner,
     chance: Chance,
     queue: Queue<Event>,
     loads: Vec<Option<Box<Load>>>,
+    /// Of quiet nodes that read it.
+    guarded: BTreeMap<Id, Guarded>,
     /// Who had it from the beginning.
     whole: Vec<bool>,
     /// What the injector knows: who said that it has it; whom it asked to, and whom it has not asked.
@@ -157,10 +183,12 @@ impl Swarm {
             lines: Lines::new(count),
             len,
             finding,
+            has_injector: true,
             manner: Manner::InOrder,
             chance,
             queue: Queue::default(),
             loads: (0..count).map(|_| None).collect(),
+            guarded: BTreeMap::new(),
             whole: vec![false; count],
             holders: Vec::new(),
             held,
@@ -215,9 +243,17 @@ impl Swarm {
         let now = self.queue.now();
         match event {
             Event::Arrives(id) => self.begin(id, true),
-            Event::Heard(id, place, has) => self.heard(id, place, has),
-            Event::Requested(id) => self.requested(id),
-            Event::Told(id, holders) => self.told(id, holders),
+            Event::Asks(id, place) => self.asks(id, place),
+            Event::Asked(id, place, by) => self.asked(id, place, by),
+            Event::HasNothing(id, place) => self.has_nothing(id, place),
+            Event::Requested(id, by) => self.requested(id, by),
+            Event::Told(id, holders, by) => self.told(id, &holders, by),
+            Event::Passed(id, guard, took, silent) => {
+                if let Some(guarded) = self.guarded.get_mut(&id) {
+                    guarded.worked(guard, took, now);
+                    silent.iter().for_each(|guard| guarded.failed(*guard, now));
+                }
+            }
             Event::Race(id) => {
                 self.with_race(id, |race| race.handle(race::Input::Timeout, now));
                 self.drive_race(id);
@@ -232,502 +268,41 @@ impl Swarm {
             Event::AskHas(id, source) => self.ask_has(id, source),
             Event::Has(id, source, has) => self.says(id, source, has),
             Event::News(id) => self.tell(id),
-            Event::Ordered { source, reader, order, from, to } => {
-                self.ordered(source, reader, order, from, to);
-            }
+            Event::Ordered(ordered) => self.ordered(ordered),
+            Event::Dropped(reader, senders, label) => self.drop_order(reader, &senders, label),
             Event::Up(id) => self.up(id),
             Event::There(id, packet) => self.there(id, packet),
-            Event::Nothing(id, order) => self.nothing(id, order),
+            Event::Nothing(id, label) => self.nothing(id, label),
             Event::Holds(id, holders) => self.holds(id, &holders),
         }
     }
 
-    /// Somebody is asked to hold it.
-    fn holds(&mut self, id: Id, holders: &[Id]) {
+    /// Through whom a question of somebody gets to a node, and after how long: the first one of these guards that passes
+    /// it on, of which each is waited for before the next is asked. Nobody, if none does.
+    fn through(&mut self, id: Id, by: &[Id], node: Id) -> Option<(Option<Id>, Duration)> {
         let now = self.queue.now();
-        let there = self.loads[id].as_ref().is_some_and(|load| load.whole.is_some());
-        if there || self.people[id].manners != Manners::Honest {
-            self.held.said(&KEY, ROOT, id, true, now);
-        } else if self.loads[id].is_none() {
-            self.begin(id, false);
-            let own = *holders == [self.injector()];
-            self.takes_from(id, holders, if own { Route::Injector } else { Route::Swarm });
-        }
-    }
-
-    /// Somebody begins to load it.
-    fn begin(&mut self, id: Id, reads: bool) {
-        let now = self.queue.now();
-        if let Some(load) = &mut self.loads[id] {
-            // It holds it for others already.
-            load.reads |= reads;
-            load.began = now;
-            let there = load.whole.map(|_| now);
-            (load.first, load.whole) = (load.first.map(|_| now), there);
-            return;
-        }
-        if self.whole[id] {
-            return;
-        }
-        let ahead = if self.people[id].open { AHEAD } else { HELD };
-        let step = |route| Step { route, patience: PATIENCE };
-        let steps = [step(Route::Swarm), step(Route::Injector)];
-        let mut race = Race::new(&steps, true, false);
-        race.handle(race::Input::Start, now);
-        self.loads[id] = Some(Box::new(Load {
-            began: now,
-            race: reads.then_some(race),
-            open: 0,
-            nothing: Vec::new(),
-            plan: Plan::new(0..self.len, ahead, self.manner, self.chance.seed()),
-            sources: Vec::new(),
-            orders: BTreeMap::new(),
-            there: Pieces::default(),
-            listeners: Vec::new(),
-            telling: false,
-            first: None,
-            whole: None,
-            wakes: None,
-            lost: 0,
-            turn: self.chance.below(3),
-            by: None,
-            reads,
-        }));
-        self.drive_race(id);
-    }
-
-    fn with_race(&mut self, id: Id, act: impl FnOnce(&mut Race)) {
-        if let Some(race) = self.loads[id].as_mut().and_then(|load| load.race.as_mut()) {
-            act(race);
-        }
-    }
-
-    fn drive_race(&mut self, id: Id) {
-        loop {
-            let Some(race) = self.loads[id].as_mut().and_then(|load| load.race.as_mut()) else {
-                return;
-            };
-            match race.poll() {
-                race::Output::Start(Route::Swarm) => self.ask_known(id),
-                race::Output::Start(_) => {
-                    let far = self.far(id, self.injector());
-                    self.queue.at(self.queue.now() + far, Event::Requested(id));
-                }
-                race::Output::Wait(Some(at)) => return self.queue.at(at, Event::Race(id)),
-                race::Output::Wait(None) | race::Output::GiveUp => return,
-                race::Output::Cancel(_) | race::Output::Deliver(_) | race::Output::DeliverStale => {
-                }
-            }
-        }
-    }
-
-    /// How long words take from one to another; from and to a quiet one through a guard.
-    fn far(&self, from: Id, to: Id) -> Duration {
-        let by = self.guard(from, to, 0);
-        by.map_or_else(
-            || distance(&self.people[from], &self.people[to]),
-            |by| {
-                distance(&self.people[from], &self.people[by])
-                    + distance(&self.people[by], &self.people[to])
-            },
-        )
-    }
-
-    /// Through whom a quiet node and another one speak.
-    fn guard(&self, quiet: Id, to: Id, nth: usize) -> Option<Id> {
-        let guards = self.people[quiet].known.iter().take(3).filter(|guard| **guard != to);
-        let guards: Vec<_> = guards.copied().collect();
-        guards.get(nth % guards.len().max(1)).copied().filter(|_| !self.people[quiet].open)
-    }
-
-    fn ask_known(&mut self, id: Id) {
-        let known = self.people[id].known.clone();
-        let now = self.queue.now();
-        if let Some(load) = &mut self.loads[id] {
-            load.open = known.len();
-        }
-        for (place, node) in known.iter().enumerate() {
-            let asked = now + STAGGER * u32::try_from(place).unwrap_or(u32::MAX);
-            let has = self.has_beginning(*node);
-            self.queue.at(asked + self.far(id, *node) * 2, Event::Heard(id, place, has));
-        }
-        if known.is_empty() {
-            self.nobody(id);
-        }
-    }
-
-    fn nobody(&mut self, id: Id) {
-        let now = self.queue.now();
-        let failed =
-            race::Input::Failed { route: Route::Swarm, failure: Failure::NobodyHasIt, sent: false };
-        self.with_race(id, |race| race.handle(failed, now));
-        self.drive_race(id);
-    }
-
-    fn has_beginning(&self, id: Id) -> bool {
-        let person = &self.people[id];
-        let part = || self.has(id, 0..blob::lead(0, self.len));
-        self.whole[id] || person.open && (person.manners != Manners::Honest || part())
-    }
-
-    fn heard(&mut self, id: Id, place: usize, has: bool) {
-        let node = self.people[id].known[place];
-        let Some(load) = &mut self.loads[id] else { return };
-        load.open -= 1;
-        if !has {
-            load.nothing.push(node);
-        }
-        if load.by.is_some() {
-            return;
-        }
-        if has {
-            let mut sources = vec![node];
-            let nothing = load.nothing.clone();
-            let others = self.people[id].known.iter().copied();
-            let mut others: Vec<_> = others.filter(|other| *other != node).collect();
-            self.chance.shuffle(&mut others);
-            others.sort_by_key(|other| nothing.contains(other));
-            sources.extend(others.into_iter().take(MAX_SENDING - 1));
-            self.takes_from(id, &sources, Route::Swarm);
-        } else if load.open == 0 {
-            self.nobody(id);
-        }
-    }
-
-    /// The injector is asked.
-    fn requested(&mut self, id: Id) {
-        let now = self.queue.now();
-        self.requests += 1;
-        let holders = match self.finding {
-            // Who has tried those that were named is sent it.
-            _ if self.loads[id].as_ref().is_some_and(|load| load.lost > 0) => Vec::new(),
-            Finding::Asking => Vec::new(),
-            Finding::Named if self.bodies < SEEDS => Vec::new(),
-            Finding::Named => self.some_holders(id),
-            Finding::Held => {
-                let asker = self.guard(id, self.injector(), 0).unwrap_or(id);
-                self.held.asked(KEY, ROOT, asker, now);
-                if self.held.lacks(&KEY, now) > 0 {
-                    self.chance.shuffle(&mut self.idle);
-                }
-                for one in self.held.choose(&KEY, self.idle.iter().copied(), now) {
-                    self.idle.retain(|idle| *idle != one);
-                    self.ask_to_hold(one);
-                }
-                self.held.named(&KEY, ROOT)
-            }
+        let Some(guarded) = self.guarded.get(&id) else {
+            return Some((None, self.far(id, None, node)));
         };
-        self.words += HEAD + holders.len() as u64 * CARD;
-        if holders.is_empty() {
-            self.bodies += 1;
-        }
-        let holders = (!holders.is_empty()).then_some(holders);
-        self.queue.at(now + self.far(id, self.injector()), Event::Told(id, holders));
-    }
-
-    fn some_holders(&mut self, id: Id) -> Vec<Id> {
-        let mut some = Vec::new();
-        for _ in 0..4 * NAMED {
-            let one = self.chance.pick(&self.holders).copied();
-            some.extend(one.filter(|one| *one != id && !some.contains(one)));
-            if some.len() == NAMED {
-                return some;
-            }
-        }
-        Vec::new()
-    }
-
-    /// Another open node is asked to hold it.
-    fn ask_to_hold(&mut self, one: Id) {
-        let now = self.queue.now();
-        // What it gets it gives on before it has all of it.
-        let mut holders = self.held.loads(&KEY, ROOT, one);
-        if holders.is_empty() {
-            holders.push(self.injector());
-            self.bodies += 1;
-        }
-        self.words += HEAD + holders.len() as u64 * CARD;
-        let far = self.far(one, self.injector());
-        self.queue.at(now + far, Event::Holds(one, holders));
-    }
-
-    /// The injector has answered.
-    fn told(&mut self, id: Id, holders: Option<Vec<Id>>) {
-        if self.loads[id].as_ref().is_none_or(|load| load.by.is_some()) {
-            return;
-        }
-        match holders {
-            Some(holders) => self.takes_from(id, &holders, Route::Swarm),
-            None => self.takes_from(id, &[self.injector()], Route::Injector),
-        }
-    }
-
-    /// Somebody takes it from these. The injector sends all of it at once, and of the others the first one its
-    /// beginning if they were asked for that.
-    fn takes_from(&mut self, id: Id, sources: &[Id], by: Route) {
-        let now = self.queue.now();
-        let injector = self.injector();
-        let Some(load) = &mut self.loads[id] else { return };
-        load.by = Some(by);
-        for source in sources {
-            assert!(
-                self.people[*source].open || self.whole[*source],
-                "a quiet node is asked by nobody"
-            );
-        }
-        let race_by = if sources == [injector] { Route::Injector } else { Route::Swarm };
-        // Those of an earlier try keep their numbers.
-        let base = load.sources.len();
-        load.sources.extend_from_slice(sources);
-        if self.people[id].open {
-            let others = sources.iter().enumerate();
-            let others = others.map(|(nth, source)| (base + nth, *source as u64));
-            load.plan.divide(id as u64, others);
-        }
-        let lead = if by == Route::Injector { self.len } else { blob::lead(0, self.len) };
-        if let Some(first) = sources.first().copied() {
-            let order = load.plan.begun(base, 0..lead, now);
-            load.orders.insert(order, base);
-            if by == Route::Injector {
-                load.plan.handle(Input::Joined(base, None), now);
-            }
-            let event = Event::Ordered { source: first, reader: id, order, from: 0, to: lead };
-            let far = if race_by == Route::Injector { Duration::ZERO } else { self.far(id, first) };
-            self.queue.at(now + far, event);
-        }
-        self.with_race(id, |race| race.handle(race::Input::Head(race_by), now));
-        if by != Route::Injector {
-            (base..base + sources.len()).for_each(|source| self.ask_has(id, source));
-        }
-        self.drive(id);
-    }
-
-    fn ask_has(&mut self, id: Id, source: usize) {
-        let Some(node) = self.loads[id].as_ref().and_then(|load| load.sources.get(source)).copied()
-        else {
-            return;
-        };
-        let has = match &self.loads[node] {
-            _ if self.whole[node] || self.people[node].manners != Manners::Honest => Some(None),
-            Some(load) if load.whole.is_some() => Some(None),
-            Some(load) if self.people[node].open => Some(Some(load.there.clone())),
-            _ => None,
-        };
-        self.queue.at(self.queue.now() + self.far(id, node) * 2, Event::Has(id, source, has));
-    }
-
-    fn says(&mut self, id: Id, source: usize, has: Option<Option<Pieces>>) {
-        let now = self.queue.now();
-        let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) else {
-            return;
-        };
-        let node = load.sources[source];
-        match has {
-            None if load.lost > 0 => {}
-            None => self.queue.at(now + AGAIN, Event::AskHas(id, source)),
-            Some(pieces) => {
-                load.plan.handle(Input::Joined(source, pieces.clone()), now);
-                if let (Some(pieces), Some(there)) = (pieces, &mut self.loads[node]) {
-                    there.listeners.push((id, source, pieces));
-                    self.tell_soon(node);
+        let (mut waited, mut silent) = (Duration::ZERO, Vec::new());
+        for (guard, patience) in guarded.in_turn(by, now) {
+            if self.people[guard].manners == Manners::Honest {
+                let far = self.far(id, Some(guard), node);
+                if self.people[node].manners == Manners::Honest {
+                    let passed = Event::Passed(id, guard, far * 2, silent);
+                    self.queue.at(now + waited + far * 2, passed);
                 }
-                self.drive(id);
+                return Some((Some(guard), waited + far));
             }
+            waited += patience;
+            silent.push(guard);
         }
+        None
     }
 
-    fn tell_soon(&mut self, id: Id) {
-        let Some(load) = &mut self.loads[id] else { return };
-        if !load.telling && !load.listeners.is_empty() {
-            load.telling = true;
-            self.queue.at(self.queue.now() + NEWS_PAUSE, Event::News(id));
-        }
-    }
-
-    /// Tells all who listen which pieces have come.
-    fn tell(&mut self, id: Id) {
-        let now = self.queue.now();
-        let Some(load) = &mut self.loads[id] else { return };
-        load.telling = false;
-        let there = load.there.clone();
-        let mut told = Vec::new();
-        for (listener, source, known) in &mut load.listeners {
-            told.push((*listener, *source, there.beyond(known)));
-            *known = there.clone();
-        }
-        for (listener, source, pieces) in told {
-            let Some(load) = self.loads[listener].as_mut().filter(|load| load.whole.is_none())
-            else {
-                continue;
-            };
-            for piece in pieces {
-                load.plan.handle(Input::Has(source, piece), now);
-            }
-            self.drive(listener);
-        }
-    }
-
-    /// Does what the plan of somebody says.
-    fn drive(&mut self, id: Id) {
-        let now = self.queue.now();
-        loop {
-            let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) else {
-                return;
-            };
-            match load.plan.poll(now) {
-                Output::Ask(order, source, bytes) => {
-                    load.orders.insert(order, source);
-                    let node = load.sources[source];
-                    let event = Event::Ordered {
-                        source: node,
-                        reader: id,
-                        order,
-                        from: bytes.start,
-                        to: bytes.end,
-                    };
-                    self.queue.at(now + self.far(id, node), event);
-                }
-                Output::Cancel(order) => {
-                    load.turn += 1;
-                    if let Some(source) = load.orders.remove(&order) {
-                        let node = load.sources[source];
-                        self.lines.drop_order(node, id, order);
-                    }
-                }
-                Output::Done => return self.whole_at(id),
-                Output::Lost => return self.lost(id),
-                Output::Wait(until) => {
-                    if let Some(until) =
-                        until.filter(|until| load.wakes.is_none_or(|at| at > *until))
-                    {
-                        load.wakes = Some(until);
-                        self.queue.at(until, Event::Plan(id));
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn whole_at(&mut self, id: Id) {
-        let now = self.queue.now();
-        let Some(load) = &mut self.loads[id] else { return };
-        load.whole = Some(now);
-        load.race = None;
-        load.orders.clear();
-        match self.finding {
-            Finding::Named if self.people[id].open => self.holders.push(id),
-            Finding::Held => self.held.said(&KEY, ROOT, id, true, now),
-            Finding::Asking | Finding::Named => {}
-        }
-        self.tell_soon(id);
-    }
-
-    /// Nobody of these has it after all: the injector is asked, and in the end has to send it.
-    fn lost(&mut self, id: Id) {
-        let (now, far) = (self.queue.now(), self.far(id, self.injector()));
-        let Some(load) = &mut self.loads[id] else { return };
-        load.lost += 1;
-        if !load.reads {
-            return self.held.said(&KEY, ROOT, id, false, now);
-        }
-        if load.lost > MOST_LOST {
-            return;
-        }
-        load.plan = Plan::new(0..self.len, HELD, self.manner, self.chance.seed());
-        load.orders.clear();
-        load.by = None;
-        self.queue.at(now + far, Event::Requested(id));
-    }
-
-    /// An order reached its source, which sends it.
-    fn ordered(&mut self, source: Id, reader: Id, order: u64, from: u64, to: u64) {
-        let person = &self.people[source];
-        let wanted =
-            self.loads[reader].as_ref().is_some_and(|load| load.orders.contains_key(&order));
-        if person.manners == Manners::Stalls || !wanted {
-            return;
-        }
-        let good = person.manners == Manners::Honest;
-        if good && !self.has(source, from..to) {
-            let far = self.far(reader, source);
-            return self.queue.at(self.queue.now() + far, Event::Nothing(reader, order));
-        }
-        let turn = self.loads[reader].as_ref().map_or(0, |load| load.turn);
-        let by = self.guard(reader, source, turn);
-        let mut at = from;
-        while at < to {
-            let upto = (at / PACKET * PACKET + PACKET).min(to);
-            let by = by.into_iter().collect();
-            let packet = Packet { to: reader, order, upto, bytes: upto - at, good, by };
-            self.send(source, packet);
-            at = upto;
-        }
-    }
-
-    /// Whether somebody has these bytes.
-    fn has(&self, id: Id, bytes: Range<u64>) -> bool {
-        let there = |load: &Load| {
-            let mut pieces = bytes.start / PIECE..bytes.end.div_ceil(PIECE);
-            load.whole.is_some() || pieces.all(|piece| load.there.has(piece))
-        };
-        self.whole[id] || self.loads[id].as_deref().is_some_and(there)
-    }
-
-    /// A source does not have what it was asked for.
-    fn nothing(&mut self, id: Id, order: u64) {
-        let now = self.queue.now();
-        let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) else {
-            return;
-        };
-        let Some(source) = load.orders.remove(&order) else { return };
-        load.plan.handle(Input::Left(source), now);
-        self.drive(id);
-    }
-
-    fn send(&mut self, from: Id, packet: Packet) {
-        if self.lines.push(from, packet) {
-            self.up(from);
-        }
-    }
-
-    fn up(&mut self, id: Id) {
-        let Some((mut packet, takes)) = self.lines.next(id, &self.people[id]) else { return };
-        let left = self.queue.now() + takes;
-        self.queue.at(left, Event::Up(id));
-        let to = packet.by.pop().unwrap_or(packet.to);
-        let there = self.lines.arrives(&self.people, id, to, left, packet.bytes);
-        self.queue.at(there, Event::There(to, packet));
-    }
-
-    fn there(&mut self, id: Id, packet: Packet) {
-        if packet.to != id {
-            // A guard that means no good may drop what it is to pass on; change it it can't.
-            if self.people[id].manners == Manners::Honest {
-                self.send(id, packet);
-            }
-            return;
-        }
-        let now = self.queue.now();
-        let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) else {
-            return;
-        };
-        let Some(source) = load.orders.get(&packet.order).copied() else { return };
-        if !packet.good {
-            // It does not match the signed root: nothing of it is shown, and its sender is asked no more.
-            load.plan.handle(Input::Left(source), now);
-            return self.drive(id);
-        }
-        if packet.upto <= PACKET {
-            load.first.get_or_insert(now);
-        }
-        load.plan.handle(Input::Came(packet.order, packet.upto), now);
-        if packet.upto.is_multiple_of(PIECE) || packet.upto == self.len {
-            load.there.add((packet.upto - 1) / PIECE);
-            let whole = (0..).take_while(|piece| load.there.has(*piece)).count() as u64;
-            load.plan.handle(Input::Passed((whole * PIECE).min(self.len)), now);
-            self.tell_soon(id);
-        }
-        self.drive(id);
+    /// How long words take from one to another, through a guard if there is one.
+    fn far(&self, from: Id, by: Option<Id>, to: Id) -> Duration {
+        let far = |a: Id, b: Id| distance(&self.people[a], &self.people[b]);
+        by.map_or_else(|| far(from, to), |by| far(from, by) + far(by, to))
     }
 }

@@ -15,11 +15,12 @@ const BROWSERS: &str = "busel-cli/browser-hello,busel-lab/browser-hello";
 
 const USAGE: &str = "\
 cargo xtask test [--full] [NEXTEST ARGS]   all checks and tests, as CI runs them; --full adds the long ones
-cargo xtask lab [--full] [--healing] [--loads] [--pictures] [--case NAME] [--pcap DIR]
+cargo xtask lab [--full] [--healing] [--loads] [--swarm] [--pictures] [--case NAME] [--pcap DIR]
                                            the censor lab's matrix; writes docs/lab-matrix.md and
                                            target/lab-matrix.json; --full measures open readers too;
                                            --healing lifts each technique again: docs/lab-healing.md;
                                            --loads measures a page in a browser, and a look into a film: docs/lab-loads.md;
+                                           --swarm a file that twenty nodes fetch at once: docs/lab-swarm.md;
                                            --pictures shows one in each way: docs/images
 cargo xtask sim [--nodes N] [--seed N]     many nodes in virtual time; writes docs/scaling.md, its pictures
                                            and target/sim.json

@@ -153,7 +153,7 @@ async fn respond(
         Ok(flight) => flight,
         Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
-    let crowded = request.held && flight.readers() >= MAX_ALONG;
+    let crowded = request.held.is_some() && flight.readers() >= MAX_ALONG;
     if crowded
         && ends_soon(&mut flight).await
         && let Some((snapshot, reader)) = stored(inner, &wanted, |_| true).await
@@ -258,8 +258,8 @@ async fn send_stored(
     let from = request.from.filter(|from| !other && *from < reader.len());
     let Some(from) = from else { return out.last(&head).await };
     out.part(&head).await?;
-    if request.held {
-        let named = holders::named(inner, &snapshot, asker, from);
+    if let Some(in_vain) = request.held {
+        let named = holders::named(inner, &snapshot, asker, from, in_vain);
         // One of fewer may be gone.
         if named.len() >= NAMED {
             return out.last(&Part::Held(named)).await;

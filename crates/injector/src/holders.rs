@@ -24,12 +24,14 @@ const LIMIT: Duration = Duration::from_secs(110);
 /// Who holds what, by their ids.
 pub(crate) type Held = Holders<PeerId>;
 
-/// `asker` asks for this, from its beginning or another byte: has more nodes hold it if there are too few, and names some.
+/// `asker` asks for this, from its beginning or another byte, and has asked some who hold it in vain so often: has more
+/// nodes hold it if there are too few, and names some.
 pub(crate) fn named(
     inner: &Arc<Inner>,
     snapshot: &Snapshot,
     asker: PeerId,
     from: u64,
+    in_vain: u8,
 ) -> Vec<Signed<Card>> {
     if !LENGTHS.contains(&snapshot.head().len) {
         return Vec::new();
@@ -46,7 +48,7 @@ pub(crate) fn named(
             nodes = inner.node.open_nodes();
             nodes.shuffle(&mut rand::rng());
         }
-        (held.choose(&key, nodes, now), held.named(&key, root))
+        (held.choose(&key, nodes, now), held.named(&key, root, in_vain))
     };
     for peer in chosen {
         let (own, snapshot) = (inner.clone(), snapshot.clone());

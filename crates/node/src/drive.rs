@@ -29,6 +29,7 @@ use crate::hot::Page;
 use crate::node::Node;
 use crate::request::{Request, Response, Timeline, Unanswered};
 use crate::route::{Head, Lost, Started, Want, direct, injector, swarm};
+
 /// What each try of a route needs.
 pub(crate) struct Tries {
     /// The site list, for a public request.
@@ -48,6 +49,8 @@ pub(crate) struct Drive {
     old: Option<Old>,
     timeline: Timeline,
     winner: Option<Winner>,
+    /// How often injectors were asked.
+    injectors_asked: u8,
 }
 
 /// A route on its way to a head.
@@ -90,6 +93,7 @@ impl Drive {
             old: copy.clone().map(Old::Local),
             timeline: Timeline::default(),
             winner: None,
+            injectors_asked: 0,
         });
         let first = tokio::select! {
             biased;
@@ -194,6 +198,10 @@ impl Drive {
         if let Some(winner) = &self.winner {
             winner.ask_on(&mut want);
             self.node.suspect_move();
+        }
+        if route == Route::Injector {
+            want.in_vain = self.injectors_asked;
+            self.injectors_asked = self.injectors_asked.saturating_add(1);
         }
         let (request, sites) = (self.tries.request.clone(), self.tries.sites.clone());
         let head = async move {

@@ -28,11 +28,11 @@ pub const MAX_ENCODED_WINDOW: usize = MAX_WINDOW as usize + 64 * (16 + 64);
 /// The longest blob.
 pub const MAX_LEN: u64 = 1 << 40;
 
-/// As far as a body goes with the answer to `fetch/1`: the rest is asked for by `blobs/1`, of whoever has it.
-const LEAD: u64 = 1 << 20;
-/// Of a body of which more is left than this, the answer brings less: many who load it at once have it from each other.
-const LONG: u64 = 8 << 20;
-const LEAD_OF_LONG: u64 = 1 << 17;
+/// If no more than this is left of a body, all of it comes with the answer to `fetch/1` …
+const SHORT: u64 = 1 << 20;
+/// … and else about so much. The rest is asked for by `blobs/1`, of all who have it: who was asked besides, and was not the
+/// first to answer, has sent little for nothing, and many who load it at once have it from each other.
+const LEAD: u64 = 1 << 17;
 
 const BLOCK: BlockSize = BlockSize::from_chunk_log(4);
 
@@ -67,8 +67,10 @@ pub fn window_after(from: u64, offset: u64, end: u64) -> Option<Range<u64>> {
 
 /// Where the part of a body ends that comes with the answer to `fetch/1` from this byte on.
 pub fn lead(from: u64, len: u64) -> u64 {
-    let lead = if len.saturating_sub(from) > LONG { LEAD_OF_LONG } else { LEAD };
-    from.saturating_add(lead).checked_next_multiple_of(MAX_WINDOW).unwrap_or(len).min(len)
+    if len.saturating_sub(from) <= SHORT {
+        return len;
+    }
+    from.saturating_add(LEAD).checked_next_multiple_of(MAX_WINDOW).unwrap_or(len).min(len)
 }
 
 /// Hashes a body as it comes and keeps what proves its parts.

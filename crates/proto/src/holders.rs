@@ -16,6 +16,10 @@ use crate::time::Tick;
 
 /// So many holders are named to one who asks, and no fewer.
 pub const NAMED: usize = 2;
+/// Who has asked those in vain is told of two others, if there are so many that they are hardly the same …
+const MANY: usize = 4 * NAMED;
+/// … and who has done so this often is told of nobody: it is sent the body.
+const MOST_IN_VAIN: u8 = 2;
 /// Of a body that is shorter than this, in bytes, none are: finding them costs more than to send it. None is asked to
 /// hold a longer one than that.
 pub const LENGTHS: RangeInclusive<u64> = 32 * 1024..=64 << 20;
@@ -166,7 +170,7 @@ impl<P: Copy + Eq> Holders<P> {
     /// A node that was asked was reached: what it gets it gives on before it has all of it. These others it is told
     /// of; if they are none, the injector sends it the body itself.
     pub fn loads(&mut self, key: &SnapshotKey, root: Hash, node: P) -> Vec<P> {
-        let named = self.named(key, root);
+        let named = self.named(key, root, 0);
         let Some(page) = self.pages.get_mut(key).filter(|page| page.root == root) else {
             return Vec::new();
         };
@@ -190,14 +194,15 @@ impl<P: Copy + Eq> Holders<P> {
     }
 
     /// Some who hold it, by lot, those who have all of it first, and one at least if there is one. None, if there
-    /// are too few.
-    pub fn named(&mut self, key: &SnapshotKey, root: Hash) -> Vec<P> {
+    /// are too few for one who has asked some in vain so often.
+    pub fn named(&mut self, key: &SnapshotKey, root: Hash, in_vain: u8) -> Vec<P> {
         let Some(page) = self.pages.get(key).filter(|page| page.root == root) else {
             return Vec::new();
         };
         let nameable = |holder: &&Holder<P>| holder.state <= State::Loads;
         let mut left: Vec<_> = page.holders.iter().filter(nameable).collect();
-        if left.len() < NAMED {
+        let enough = if in_vain == 0 { NAMED } else { MANY };
+        if left.len() < enough || in_vain >= MOST_IN_VAIN {
             return Vec::new();
         }
         let mut lot = |among: usize| {
@@ -303,10 +308,10 @@ mod tests {
         let now = crowd(&mut holders, 12, SECOND, Tick(0));
         assert_eq!(holders.choose(&KEY, [1, 2, 1, 3], now), [1, 2, 3]);
         assert!(holders.choose(&KEY, [1, 2, 3], now).is_empty());
-        assert!(holders.named(&KEY, ROOT).is_empty());
+        assert!(holders.named(&KEY, ROOT, 0).is_empty());
         holders.loads(&KEY, ROOT, 2);
         holders.loads(&KEY, ROOT, 3);
-        let mut named = holders.named(&KEY, ROOT);
+        let mut named = holders.named(&KEY, ROOT, 0);
         named.sort_unstable();
         assert_eq!(named, [2, 3]);
     }
@@ -333,19 +338,19 @@ mod tests {
         let mut holders = Holders::new([0; 32]);
         let now = crowd(&mut holders, 50, SECOND / 11, Tick(0));
         hold(&mut holders, 0..NAMED - 1, now);
-        assert!(holders.named(&KEY, ROOT).is_empty(), "too few");
+        assert!(holders.named(&KEY, ROOT, 0).is_empty(), "too few");
         hold(&mut holders, NAMED - 1..8, now);
         load(&mut holders, 8..16, now);
         let mut times = [0; 16];
         for _ in 0..1600 {
-            let named = holders.named(&KEY, ROOT);
+            let named = holders.named(&KEY, ROOT, 0);
             assert!(named.is_sorted_by_key(|node| *node >= 8), "{named:?}");
             assert!(named.len() == NAMED && named[0] != named[1]);
             named.into_iter().for_each(|node| times[node] += 1);
         }
         let fair = |times: &[i32], about: i32| times.iter().all(|n| (n - about).abs() < 80);
         assert!(fair(&times[..8], 200 + 47) && fair(&times[8..], 200 - 47), "{times:?}");
-        let whole = (0..100).all(|_| holders.named(&KEY, ROOT)[0] < 8);
+        let whole = (0..100).all(|_| holders.named(&KEY, ROOT, 0)[0] < 8);
         assert!(whole, "one of them has it");
     }
 
@@ -358,7 +363,7 @@ mod tests {
         holders.said(&KEY, ROOT, 6, false, now);
         assert_eq!(holders.lacks(&KEY, now), 1);
         assert_eq!(holders.choose(&KEY, [6], now), [], "it is not asked again at once");
-        assert!((0..100).all(|_| !holders.named(&KEY, ROOT).contains(&6)));
+        assert!((0..100).all(|_| !holders.named(&KEY, ROOT, 0).contains(&6)));
         let known = |holders: &Holders<usize>| {
             let mut known = Vec::from_iter(holders.pages[&KEY].holders.iter().map(|h| h.node));
             known.sort_unstable();
@@ -371,13 +376,26 @@ mod tests {
     }
 
     #[test]
+    fn who_has_asked_some_in_vain_is_told_of_others_and_then_sent_it() {
+        let mut holders = Holders::new([0; 32]);
+        let now = crowd(&mut holders, 12, SECOND, Tick(0));
+        hold(&mut holders, 0..MANY - 1, now);
+        assert!(holders.named(&KEY, ROOT, 1).is_empty(), "they would be the same");
+        hold(&mut holders, MANY - 1..MANY, now);
+        assert_eq!(holders.named(&KEY, ROOT, 1).len(), NAMED);
+        assert!(holders.named(&KEY, ROOT, MOST_IN_VAIN).is_empty());
+    }
+
+    #[test]
     fn a_new_version_begins_anew() {
         let mut holders = Holders::new([0; 32]);
         let now = crowd(&mut holders, 12, SECOND, Tick(0));
         hold(&mut holders, 0..6, now);
         let newer = Hash([3; 32]);
         holders.asked(KEY, newer, 99, now);
-        assert!(holders.named(&KEY, newer).is_empty() && holders.named(&KEY, ROOT).is_empty());
+        assert!(
+            holders.named(&KEY, newer, 0).is_empty() && holders.named(&KEY, ROOT, 0).is_empty()
+        );
         assert_eq!(holders.lacks(&KEY, now), SEEDS, "they ask for it all the same");
         assert_eq!(holders.choose(&KEY, [1], now), [1]);
         assert_eq!(holders.lacks(&KEY, now), SEEDS - 1);

@@ -168,6 +168,7 @@ pub struct Plan {
     /// The number of the first of these.
     first: u64,
     sources: BTreeMap<Source, State>,
+    gone: usize,
     /// The numbers by which it is divided: our own, and those of sources.
     own: Option<u64>,
     numbers: BTreeMap<Source, u64>,
@@ -262,6 +263,7 @@ impl Plan {
             pieces: VecDeque::new(),
             first,
             sources: BTreeMap::new(),
+            gone: 0,
             own: None,
             numbers: BTreeMap::new(),
             orders: BTreeMap::new(),
@@ -325,7 +327,7 @@ impl Plan {
                 }
             }
             Input::Left(source) => {
-                self.sources.remove(&source);
+                self.leaves(source);
                 self.give_up(source);
             }
             Input::Passed(to) => {
@@ -361,6 +363,11 @@ impl Plan {
         let last = self.want.end.div_ceil(PIECE);
         let left = self.first + self.pieces.len() as u64;
         left >= last && self.pieces.iter().all(|piece| piece.there)
+    }
+
+    /// How many sources are asked no more.
+    pub fn gone(&self) -> usize {
+        self.gone
     }
 
     /// Whether there is a source that may get pieces that it does not have yet.
@@ -468,8 +475,13 @@ impl Plan {
         state.rests_until = now + REST * 2u32.pow((state.faults - 1).min(8));
         // Who has sent nothing ever is not waited for a second time.
         if state.faults > MAX_FAULTS || !state.sent {
-            self.sources.remove(&source);
+            self.leaves(source);
         }
+    }
+
+    /// It is asked no more.
+    fn leaves(&mut self, source: Source) {
+        self.gone += usize::from(self.sources.remove(&source).is_some());
     }
 
     fn due(&self, under: &Under) -> Tick {

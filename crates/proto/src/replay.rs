@@ -100,7 +100,7 @@ mod tests {
         nonce[..8].copy_from_slice(&n.to_be_bytes());
         let url = "https://a.example/".into();
         let variant = Variant::default();
-        let (from, root, new, held) = (Some(0), None, false, false);
+        let (from, root, new, held) = (Some(0), None, false, None);
         InjectRequest { url, variant, at, nonce, from, root, new, held }
     }
 

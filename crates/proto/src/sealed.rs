@@ -84,9 +84,10 @@ pub struct InjectRequest {
     /// The reader insists on a copy fetched just now.
     #[n(6)]
     pub new: bool,
-    /// The reader can ask others: who has the body will do instead of it ([`Part::Held`]).
+    /// The reader can ask others: who has the body will do instead of it ([`Part::Held`]). So often it has asked such in
+    /// vain.
     #[n(7)]
-    pub held: bool,
+    pub held: Option<u8>,
 }
 
 /// Why a sealed message was not taken.
@@ -392,7 +393,7 @@ mod tests {
             from: Some(0),
             root: None,
             new: false,
-            held: false,
+            held: None,
         }
     }
 

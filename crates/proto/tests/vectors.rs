@@ -197,7 +197,7 @@ fn request() -> InjectRequest {
         from: Some(0),
         root: None,
         new: false,
-        held: true,
+        held: Some(1),
     }
 }
 

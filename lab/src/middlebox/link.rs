@@ -19,6 +19,8 @@ pub struct LinkSpec {
     pub loss: f64,
     /// Bits per second; no limit if nothing.
     pub bandwidth: Option<u64>,
+    /// The same away from the host, if it is another.
+    pub uplink: Option<u64>,
     /// How many bytes may wait for the line; what comes then is dropped.
     pub queue: usize,
 }
@@ -26,13 +28,25 @@ pub struct LinkSpec {
 impl LinkSpec {
     /// A line with nothing but latency.
     pub const fn latency(latency: Duration) -> Self {
-        Self { latency, jitter: Duration::ZERO, loss: 0.0, bandwidth: None, queue: 256 << 10 }
+        let (jitter, loss, queue) = (Duration::ZERO, 0.0, 256 << 10);
+        Self { latency, jitter, loss, bandwidth: None, uplink: None, queue }
     }
 
     /// The same with a limit in bits per second.
     #[must_use]
     pub const fn with_bandwidth(self, bits_per_second: u64) -> Self {
         Self { bandwidth: Some(bits_per_second), ..self }
+    }
+
+    /// The same with another limit away from the host.
+    #[must_use]
+    pub const fn with_uplink(self, bits_per_second: u64) -> Self {
+        Self { uplink: Some(bits_per_second), ..self }
+    }
+
+    /// Away from the host.
+    pub(super) fn up(self) -> Self {
+        Self { bandwidth: self.uplink.or(self.bandwidth), ..self }
     }
 
     /// The same with a share of lost packets.

@@ -2,6 +2,8 @@
 //! relays and the injector's line, while people read. No request is lost that any way could have
 //! served which was there from the moment of asking to the end; nothing is asked for twice.
 //!
+//! And a third of them lose it at once: what any of the others has to give is read all the same.
+//!
 //! What is up is written down by who turns it off and on, before and after doing so. A page counts as
 //! read only if exactly its bytes came.
 
@@ -13,13 +15,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use busel_lab::program::LISTED;
+use busel_lab::program::{Exposure, LISTED};
 use busel_lab::sandbox::inside;
-use rand::seq::IndexedRandom as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use self::history::{Asked, History, Thing};
+use self::history::{Asked, History, KEPT_AFTER, Thing};
 use self::town::{PAGES, Town, lan, lock, page};
 
 /// Between two turns of fate.
@@ -46,6 +48,89 @@ fn thirty_nodes_churn_for_two_minutes() {
 #[ignore = "ten minutes: part of cargo xtask test --full"]
 fn thirty_nodes_churn_for_ten_minutes() {
     inside(|| churn(Duration::from_secs(600), 4));
+}
+
+/// So many of them lose power at once.
+const THIRD: usize = 9;
+
+#[test]
+fn no_page_is_lost_with_a_third_of_all_that_a_survivor_has_to_give() {
+    inside(|| {
+        let (town, history) = (Town::build()?, History::default());
+        let mut chance = ChaCha8Rng::seed_from_u64(5);
+        let nodes = 0..town.people.len();
+        let open = |node: &usize| town.people[*node].exposure == Exposure::Open;
+        // One of them comes only now.
+        let newcomer = nodes.clone().find(|node| town.people[*node].public).context("one is")?;
+        history.turn(Thing::Node(newcomer));
+        town.people[newcomer].dies()?;
+        town.people[newcomer].returns()?;
+        history.turn(Thing::Node(newcomer));
+        for (number, node) in nodes.clone().filter(open).enumerate() {
+            ask(&town, &history, node, number).context("it is up")?;
+        }
+        let held = history.read_by(&Vec::from_iter(nodes.clone()));
+        ensure!(held.len() > 10, "too few were signed: {held:?}");
+        history.turn(Thing::Injector);
+        town.scene.world.host("injector").plug(false)?;
+        let mut lot: Vec<_> = nodes.filter(|node| *node != newcomer).collect();
+        lot.shuffle(&mut chance);
+        let (gone, left) = lot.split_at(THIRD);
+        for node in gone {
+            history.turn(Thing::Node(*node));
+            town.people[*node].dies()?;
+        }
+        std::thread::sleep(KEPT_AFTER);
+        survivors_read(&town, &history, &[left, &[newcomer]].concat(), newcomer)
+    });
+}
+
+/// Each of these asks for what those whose invites it has can give.
+fn survivors_read(
+    town: &Town,
+    history: &History,
+    left: &[usize],
+    newcomer: usize,
+) -> anyhow::Result<()> {
+    let open: Vec<_> =
+        left.iter().copied().filter(|node| town.people[*node].exposure == Exposure::Open).collect();
+    let (held, news) = (history.read_by(&open), history.read_by(&[newcomer]));
+    let asks = left.iter().flat_map(|by| {
+        let known = history.read_by(&town.people[*by].friends).into_iter();
+        known.filter(|page| !history.has(*by, *page)).map(|page| (*by, page))
+    });
+    let owed = asks.filter(|(by, page)| {
+        let now = Instant::now();
+        let asked =
+            Asked { by: *by, page: *page, at: now, ended: now, route: None, told: String::new() };
+        !history.ways(town, &asked).is_empty()
+    });
+    let asks = Mutex::new(owed.collect::<Vec<_>>());
+    let told = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..READING {
+            scope.spawn(|| {
+                while let Some((by, page)) = { lock(&asks).pop() } {
+                    lock(&told).extend(ask(town, history, by, page));
+                }
+            });
+        }
+    });
+    let told = told.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let lost: Vec<_> = told.iter().filter(|one| one.route.is_none()).collect();
+    let read = |page: &usize| told.iter().any(|one| one.page == *page && one.route.is_some());
+    say(&format!(
+        "{} read what others have, {} pages of {}",
+        told.len(),
+        held.iter().filter(|page| read(page)).count(),
+        held.len()
+    ));
+    if !lost.is_empty() {
+        town.scene.world.keep_logs()?;
+    }
+    ensure!(lost.is_empty(), "{lost:?}");
+    ensure!(news.iter().any(read), "nobody has read what the newcomer has: {news:?}");
+    Ok(())
 }
 
 fn churn(length: Duration, seed: u64) -> anyhow::Result<()> {
@@ -153,12 +238,16 @@ fn read(
     let known = history.read_by(&town.people[by].friends);
     let old = known.choose(chance).filter(|_| chance.next_u32().is_multiple_of(OLD));
     let number = old.copied().unwrap_or_else(|| next.fetch_add(1, Ordering::Relaxed) % PAGES);
+    Ok(ask(town, history, by, number))
+}
+
+/// It asks for a page. A program that died with its host has no account of it.
+fn ask(town: &Town, history: &History, by: usize, number: usize) -> Option<Asked> {
     let at = Instant::now();
     let load = town.people[by].curl.clone().within(PATIENCE);
     let load = load.get(&format!("http://{LISTED}/story/{number}"));
     let ended = Instant::now();
-    // A program that died with its host has no account of it.
-    let Ok(load) = load else { return Ok(None) };
+    let load = load.ok()?;
     let mut asked =
         Asked { by, page: number, at, ended, route: None, told: load.error.trim().to_owned() };
     if load.loaded() && load.body == page(number) {
@@ -171,7 +260,7 @@ fn read(
         let body = String::from_utf8_lossy(&load.body[..load.body.len().min(1500)]);
         asked.told = format!("{:?} {} {body}", load.status, load.error.trim());
     }
-    Ok(Some(asked))
+    Some(asked)
 }
 
 /// What was owed came, and enough was owed to say so.

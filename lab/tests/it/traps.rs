@@ -71,10 +71,10 @@ fn falls_into_none(
         let fell = |number: usize| {
             missed(&PAGES[number..=number]).iter().all(|trap| unseen.contains(trap))
         };
-        show(&stage, "", &fell);
+        let shown = show(&stage, "", &fell);
         let missed = missed(&PAGES);
         let before = asked(&stage).len();
-        ensure!(missed == unseen, "{missed:?}");
+        ensure!(missed == unseen, "{missed:?} {shown:?}");
         stage.at(Point::Border).only(SniReset::new(Names::new([LISTED])));
         let reader = Reader::start(&stage, "home-a", Way::Swarm, Exposure::Quiet)?;
         stage.network.injector.kill();

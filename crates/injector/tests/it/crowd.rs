@@ -73,7 +73,7 @@ fn was_told(timeline: &Timeline) -> bool {
 /// Asks the injector as a reader would who can ask others.
 async fn ask(world: &World, asker: &Peer) -> Said {
     let mut request = request(&url(FILM));
-    request.held = true;
+    request.held = Some(0);
     asker.inject(world, &request).await.all().await
 }
 

@@ -1,5 +1,6 @@
 //! A long body comes from several nodes at once, and goes on from one to the next before it is whole.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use busel_proto::failure::Route;
 use busel_proto::message::Ask;
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::support::copy::noise;
 use crate::support::world::seen;
@@ -117,6 +119,43 @@ async fn who_lies_is_found_out_by_the_first_window_and_asked_no_more() {
 async fn who_stalls_is_replaced_by_the_others() {
     let holders = read_from(&[Manner::Honest, Manner::Stalls]).await;
     assert!(holders[0].sent() > LEN / 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_that_they_have_it_and_sends_nothing_of_it_has_not_answered() {
+    let world = World::start().await;
+    let copy = world.copy("/film", noise(LEN));
+    let reader = world.lonely_reader().await;
+    let head = copy.found(None);
+    let silent = Peer::start(&world, move |_, mut stream| {
+        let head = head.clone();
+        async move {
+            let _ = stream.send.write_all(&head).await;
+            std::future::pending().await
+        }
+    })
+    .await;
+    let (own, open) = (copy.clone(), Arc::new(Semaphore::new(0)));
+    let gate = open.clone();
+    let holder = Peer::start(&world, move |ask, mut stream| {
+        let (copy, gate) = (own.clone(), gate.clone());
+        async move {
+            let _open = gate.acquire().await.unwrap();
+            let _ = stream.send.write_all(&copy.answer(&ask).concat()).await;
+            let _ = stream.send.finish();
+        }
+    })
+    .await;
+    world.acquaint(&reader, silent.id()).await;
+    world.acquaint(&reader, holder.id()).await;
+    let mut getting = pin!(get(&reader, "/film"));
+    let early = timeout(Duration::from_millis(500), getting.as_mut()).await;
+    assert!(early.is_err(), "a head alone");
+    assert!(silent.asked() == 1 && holder.asked() == 1, "the one is asked beside the other");
+    open.add_permits(1000);
+    let response = getting.await.expect("it is there");
+    let (bytes, failure) = seen(response.body).await;
+    assert_eq!((failure, bytes == copy.body), (None, true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

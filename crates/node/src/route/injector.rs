@@ -122,7 +122,8 @@ async fn ask_at(node: &Node, path: Path<'_>, want: &Want, at: UnixTime) -> Resul
         from: (want.method != Method::HEAD).then_some(want.from),
         root: want.resume.as_ref().and_then(|resume| resume.root),
         new: insists_on_new(want),
-        held: want.method == Method::GET && want.resume.is_none() && voice::can_ask_strangers(node),
+        held: (want.method == Method::GET && voice::can_ask_strangers(node))
+            .then_some(want.in_vain),
     };
     let (envelope, key) =
         seal_request(&request, &injector.cert.subkey, &injector.cert.hpke, rand::random())

@@ -4,7 +4,7 @@
 //! before it is taken in, whoever sent it. On an open node what came lies in a file, too, out of which others
 //! have it at once ([`crate::partials`]); then the plan may look further ahead than memory reaches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ use super::{Item, Items};
 use crate::node::Node;
 use crate::partials::Partial;
 
+/// Nodes that send one body.
+const MAX_SENDING: usize = 6;
 /// Bytes that are held in memory and not passed on yet.
 const HELD: u64 = 8 << 20;
 /// How far it looks ahead where they lie in a file.
@@ -56,8 +58,10 @@ struct Many {
     /// The first byte that was not passed on.
     at: u64,
     plan: Plan,
-    /// Who sends, by the plan's numbers.
+    /// Who sends, by the plan's numbers, and who may take the place of one of them.
     ways: Vec<Way>,
+    spare: VecDeque<Way>,
+    replaced: usize,
     orders: Vec<Under>,
     news: SelectAll<BoxStream<'static, (Source, Vec<Input>)>>,
     /// Who has not said yet what it has.
@@ -83,13 +87,13 @@ struct Under {
 }
 
 /// The body of a snapshot from `from` on: the first of these nodes brings the first part of it, and what comes
-/// after that is asked of all. `voice` brings that part already, as `fetch/1` says, if it was asked for so.
+/// after that is asked of the first six, and of the next one if one of them fails. `voice` brings that part already, as `fetch/1` says, if it was asked for so.
 pub(crate) fn body(
     node: &Node,
     snapshot: &Snapshot,
     (from, manner): (u64, Manner),
     voice: Option<Voice>,
-    ways: Vec<Way>,
+    mut ways: Vec<Way>,
 ) -> Items {
     let (root, len) = (snapshot.head().root, snapshot.head().len);
     let lead = blob::lead(from, len);
@@ -107,6 +111,7 @@ pub(crate) fn body(
         Some(_) => (AHEAD, manner),
         None => (HELD, Manner::InOrder),
     };
+    let spare = ways.split_off(ways.len().min(MAX_SENDING)).into();
     let mut plan = Plan::new(from..len, ahead, manner, rand::random());
     if partial.is_some() {
         let others = ways.iter().enumerate().map(|(source, way)| (source, number(&way.peer)));
@@ -141,6 +146,8 @@ pub(crate) fn body(
         plan,
         unheard: (0..ways.len()).collect(),
         ways,
+        spare,
+        replaced: 0,
         orders: vec![Under { order, source: 0, bytes: from..lead, at: from, items }],
         news,
         there: BTreeMap::new(),
@@ -173,6 +180,9 @@ impl Many {
                 return None;
             }
             let next = self.carry_out();
+            if self.replace() {
+                continue;
+            }
             if let Some(bytes) = self.take().await {
                 self.at += bytes.len() as u64;
                 self.came = false;
@@ -207,6 +217,23 @@ impl Many {
                 other => return other,
             }
         }
+    }
+
+    /// Whether somebody takes the place of one who is asked no more.
+    fn replace(&mut self) -> bool {
+        if self.replaced >= self.plan.gone() {
+            return false;
+        }
+        let Some(way) = self.spare.pop_front() else { return false };
+        self.replaced += 1;
+        let source = self.ways.len();
+        if self.partial.is_some() {
+            self.plan.divide(number(&self.node.id()), [(source, number(&way.peer))]);
+        }
+        self.news.push(news(&self.node, &way, source, &self.blob));
+        self.unheard.insert(source);
+        self.ways.push(way);
+        true
     }
 
     /// Waits for bytes, or news of who has which, or until then.

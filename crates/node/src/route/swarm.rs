@@ -1,9 +1,11 @@
 //! The route `Swarm`: copies that known nodes hold.
 //!
 //! They are asked for a key, one after the other with a small delay; the first answer that verifies
-//! wins. The body comes in windows, each verified before a byte of it is shown; a long one from several
-//! nodes at once ([`super::many`]). A quiet node asks through its guards.
+//! wins, and it does so with the first bytes of its body: who says that they have it, and then sends nothing or something
+//! else, keeps nobody waiting. The body comes in windows, each verified before a byte of it is shown; a long one from
+//! several nodes at once ([`super::many`]). A quiet node asks through its guards.
 
+use std::io::Cursor;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +15,14 @@ use busel_proto::blob;
 use busel_proto::failure::Failure;
 use busel_proto::freshness;
 use busel_proto::id::Hash;
-use busel_proto::message::{Answer, Ask, MAX_WINDOW_FRAME};
+use busel_proto::message::{self, Answer, Ask, MAX_WINDOW_FRAME};
 use busel_proto::snapshot::Snapshot;
 use busel_proto::time::Tick;
 use bytes::Bytes;
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use http::Method;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::beside::is_its_fault;
@@ -31,12 +35,10 @@ use crate::request::Authority;
 
 /// The next peer is asked after this long, though the one before has not answered.
 const STAGGER: Duration = Duration::from_millis(60);
-/// A peer's answer is waited for this long.
+/// A peer's answer is waited for this long, and then its first bytes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(9);
 /// Peers asked for one page.
 const MAX_ASKED: usize = 16;
-/// Peers that send one body.
-const MAX_SENDING: usize = 6;
 
 /// A peer's answer that verified.
 struct Found {
@@ -125,7 +127,7 @@ async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
     let from = (want.method != Method::HEAD).then_some(want.from);
     let root = want.resume.as_ref().and_then(|resume| resume.root);
     let ask = Ask::Fetch { key: want.page.key(), from, root };
-    let asked = tokio::time::timeout(ANSWER_LIMIT, hear(node, way, &ask)).await;
+    let asked = timeout(ANSWER_LIMIT, hear(node, way, &ask)).await;
     let (answer, voice) = asked.unwrap_or(Err(Failure::Silent))?;
     let (snapshot, revocation) = match answer {
         Answer::Found { snapshot, revocation } => (snapshot, revocation),
@@ -149,7 +151,20 @@ async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
     {
         return Err(Failure::CannotResume);
     }
-    Ok(Found { way: way.clone(), snapshot, voice })
+    let begun = timeout(ANSWER_LIMIT, begun(voice, &snapshot, from)).await;
+    Ok(Found { way: way.clone(), voice: begun.unwrap_or(Err(Failure::Silent))?, snapshot })
+}
+
+/// The same voice, whose next words are bytes of the body from there on, if it has any.
+async fn begun(mut voice: Voice, snapshot: &Snapshot, from: Option<u64>) -> Result<Voice, Failure> {
+    let (root, len) = (snapshot.head().root, snapshot.head().len);
+    let window = from.and_then(|from| blob::window_after(from, from, blob::lead(from, len)));
+    let Some(range) = window else { return Ok(voice) };
+    let range = range.start..range.end.next_multiple_of(blob::GROUP).min(len);
+    let encoded = frame::read(&mut voice, MAX_WINDOW_FRAME).await.map_err(broken)?;
+    blob::verify_window(root, len, range, &encoded)
+        .map_err(|error| Failure::NotAuthentic(error.to_string()))?;
+    Ok(Box::new(Cursor::new(message::frame(&encoded)).chain(voice)))
 }
 
 /// `others` may have it, too.
@@ -176,7 +191,7 @@ fn started(node: &Node, found: Found, others: Vec<Way>, want: &Want) -> Started 
         Method::HEAD => stream::empty().boxed(),
         _ => {
             let others = others.into_iter().filter(|other| other.peer != peer);
-            let ways = std::iter::once(way).chain(others).take(MAX_SENDING).collect();
+            let ways = std::iter::once(way).chain(others).collect();
             many::body(node, &snapshot, (want.from, want.manner), Some(voice), ways)
         }
     };

@@ -97,12 +97,13 @@ pub(crate) async fn ways_to_strangers(
 }
 
 /// Asks, and returns the answer and what follows it. A guard that is silent is not waited for: the next
-/// one is asked beside it. The node itself is met only if each of them can't be reached, makes no sense,
+/// one is asked beside it; one that failed a moment ago is asked last. The node itself is met only if each of them can't be reached, makes no sense,
 /// does not know it or passes nothing on; not if it does not let itself be reached by them.
 pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, Voice), Failure> {
     let may_meet = &AtomicBool::new(way.may_meet);
-    let heard = first_good(node, &way.by, |at| {
-        let passed = through(node, way.by[at], way, ask);
+    let by = node.favour().order(way.by.clone(), node.clock.tick());
+    let heard = first_good(node, &by, |at| {
+        let passed = through(node, by[at], way, ask);
         async move {
             passed.await.map_err(|passing| {
                 let excused = matches!(passing, Passing::NotThere(_) | Passing::NotKnown(_));

@@ -10,7 +10,7 @@ use busel_lab::program::Exposure;
 use super::town::{Person, Town, lock};
 
 /// What a helper has read it can give to others after so long.
-const KEPT_AFTER: Duration = Duration::from_secs(3);
+pub(super) const KEPT_AFTER: Duration = Duration::from_secs(3);
 
 /// What may be up or down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,11 @@ impl History {
     /// Somebody has read a page now.
     pub(crate) fn has_read(&self, by: usize, page: usize) {
         lock(&self.read).entry(page).or_default().push((by, Instant::now()));
+    }
+
+    /// Whether it has read a page.
+    pub(crate) fn has(&self, by: usize, page: usize) -> bool {
+        self.read_by(&[by]).contains(&page)
     }
 
     /// Pages that any of these have read so far.

@@ -219,7 +219,7 @@ pub(crate) fn request(url: &PageUrl) -> InjectRequest {
         from: Some(0),
         root: None,
         new: false,
-        held: false,
+        held: None,
     }
 }
 
