@@ -58,8 +58,8 @@ pub(crate) fn page(all: &All) -> String {
     });
     text.push_str(
         "\n## One file for many at once\n\nOne node has 100 MiB, and 19 others want it at the same moment; each can receive five \
-         times of what it can send. *Ideal* is the time that the first one's line needs for one copy. The last row is measured \
-         with the real program, too: [lab-swarm.md](lab-swarm.md).\n\n\
+         times of what it can send. *Ideal* is the time that the first one's line needs for one copy. The last row is what \
+         `cargo xtask lab --swarm` measures with the real program.\n\n\
          | wanted | each sends, Mbit/s | seconds | beside the ideal | copies that the first one sent |\n\
          |---|--:|--:|--:|--:|\n",
     );

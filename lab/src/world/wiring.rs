@@ -110,6 +110,7 @@ fn hosts(
 
 /// Runs in a host: its device to the world, and for a router its LAN and NAT.
 fn uplink(plan: &Plan) -> anyhow::Result<Option<SyncDevice>> {
+    settle()?;
     if plan.router().is_some() {
         ip("link set lo up\n")?;
         return Ok(None);
@@ -129,6 +130,16 @@ fn uplink(plan: &Plan) -> anyhow::Result<Option<SyncDevice>> {
         router(lan, nat, UPLINK)?;
     }
     Ok(Some(device))
+}
+
+/// Addresses are there at once, and not looked for at others first: a browser that starts within that second gives up
+/// what it loads, since its network has changed.
+fn settle() -> anyhow::Result<()> {
+    for devices in ["all", "default"] {
+        let setting = format!("/proc/sys/net/ipv6/conf/{devices}/accept_dad");
+        std::fs::write(&setting, "0").context(setting)?;
+    }
+    Ok(())
 }
 
 /// A bridge for the LAN, and a NAT as homes have it. A bridge without a card address of its own would
