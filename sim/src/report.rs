@@ -29,7 +29,8 @@ injector is asked beside other nodes, `proto::plan` which part of the page is as
 who is named, `proto::guards` and `proto::favour` through which guard a quiet reader asks. Lines, distances and who helps are drawn
 from a seed; packets of 64 KiB wait for lines, and what a quiet reader gets passes a guard's line, too. The model
 knows no loss, no sessions that end, no NATs, no handshake of nodes that meet for the first time, and no bounds on how many of
-these a guard or the injector meets. One crowd alone is run by `target/release/busel-sim --crowd PEOPLE OPEN HOSTILE --seed N`.
+these a guard or the injector meets; and who is failed by all that they were told of asks anew, up to twelve times, which the program
+does less often. One crowd alone is run by `target/release/busel-sim --crowd PEOPLE OPEN HOSTILE --seed N`.
 
 A page of 2 MiB is read by a crowd within ten minutes; 5 % of the people help others. Three ways to find who has it:
 

@@ -24,8 +24,8 @@ const LIMIT: Duration = Duration::from_secs(110);
 /// Who holds what, by their ids.
 pub(crate) type Held = Holders<PeerId>;
 
-/// `asker` asks for this, from its beginning or another byte, and has asked some who hold it in vain so often: has more
-/// nodes hold it if there are too few, and names some.
+/// `asker` asks for this, from its beginning or another byte; its reader has asked an injector `in_vain` times before. Has
+/// more nodes hold it if there are too few, and names some.
 pub(crate) fn named(
     inner: &Arc<Inner>,
     snapshot: &Snapshot,

@@ -79,7 +79,7 @@ pub(crate) struct Want {
     pub(crate) from: u64,
     /// Set when a body is to be continued at `from`.
     pub(crate) resume: Option<Resume>,
-    /// How often an injector was asked for it, and what it sent, or who it said has it, did not do.
+    /// How often an injector was asked for it before.
     pub(crate) in_vain: u8,
 }
 

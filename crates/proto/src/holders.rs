@@ -16,9 +16,9 @@ use crate::time::Tick;
 
 /// So many holders are named to one who asks, and no fewer.
 pub const NAMED: usize = 2;
-/// Who has asked those in vain is told of two others, if there are so many that they are hardly the same …
+/// Who asks again is told of two by lot, if there are so many that they are hardly the same …
 const MANY: usize = 4 * NAMED;
-/// … and who has done so this often is told of nobody: it is sent the body.
+/// … and who has asked so often before is told of nobody: it is sent the body.
 const MOST_IN_VAIN: u8 = 2;
 /// Of a body that is shorter than this, in bytes, none are: finding them costs more than to send it. None is asked to
 /// hold a longer one than that.
@@ -194,7 +194,7 @@ impl<P: Copy + Eq> Holders<P> {
     }
 
     /// Some who hold it, by lot, those who have all of it first, and one at least if there is one. None, if there
-    /// are too few for one who has asked some in vain so often.
+    /// are too few for one who has asked so often before.
     pub fn named(&mut self, key: &SnapshotKey, root: Hash, in_vain: u8) -> Vec<P> {
         let Some(page) = self.pages.get(key).filter(|page| page.root == root) else {
             return Vec::new();

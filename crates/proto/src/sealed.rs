@@ -84,8 +84,8 @@ pub struct InjectRequest {
     /// The reader insists on a copy fetched just now.
     #[n(6)]
     pub new: bool,
-    /// The reader can ask others: who has the body will do instead of it ([`Part::Held`]). So often it has asked such in
-    /// vain.
+    /// The reader can ask others: who has the body will do instead of it ([`Part::Held`]). So often it asked an
+    /// injector for it before.
     #[n(7)]
     pub held: Option<u8>,
 }

@@ -2,7 +2,8 @@
 //! relays and the injector's line, while people read. No request is lost that any way could have
 //! served which was there from the moment of asking to the end; nothing is asked for twice.
 //!
-//! And a third of them lose it at once: what any of the others has to give is read all the same.
+//! And a third of them lose it at once: what an open node that is left has read, those who have its invite read all the
+//! same, without the injector.
 //!
 //! What is up is written down by who turns it off and on, before and after doing so. A page counts as
 //! read only if exactly its bytes came.
@@ -62,7 +63,7 @@ fn no_page_is_lost_with_a_third_of_all_that_a_survivor_has_to_give() {
         let mut chance = ChaCha8Rng::seed_from_u64(5);
         let nodes = 0..town.people.len();
         let open = |node: &usize| town.people[*node].exposure == Exposure::Open;
-        // One of them has only just started.
+        // One of them, whom the others know from before, has only just started again.
         let newcomer = nodes.clone().find(|node| town.people[*node].public).context("one is")?;
         history.turn(Thing::Node(newcomer));
         town.people[newcomer].dies()?;

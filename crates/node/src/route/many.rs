@@ -87,7 +87,8 @@ struct Under {
 }
 
 /// The body of a snapshot from `from` on: the first of these nodes brings the first part of it, and what comes
-/// after that is asked of the first six, and of the next one if one of them fails. `voice` brings that part already, as `fetch/1` says, if it was asked for so.
+/// after that is asked of the first six, and of the next one if one that had something is asked no more. `voice`
+/// brings that part already, as `fetch/1` says, if it was asked for so.
 pub(crate) fn body(
     node: &Node,
     snapshot: &Snapshot,

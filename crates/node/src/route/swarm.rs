@@ -1,8 +1,8 @@
 //! The route `Swarm`: copies that known nodes hold.
 //!
 //! They are asked for a key, one after the other with a small delay; the first answer that verifies
-//! wins, and it does so with the first bytes of its body: who says that they have it, and then sends nothing or something
-//! else, keeps nobody waiting. The body comes in windows, each verified before a byte of it is shown; a long one from
+//! wins, and it does so with the first bytes of its body: while a node that says that it has it sends nothing, or something
+//! else, others are asked. The body comes in windows, each verified before a byte of it is shown; a long one from
 //! several nodes at once ([`super::many`]). A quiet node asks through its guards.
 
 use std::io::Cursor;
@@ -112,7 +112,7 @@ fn note(node: &Node, way: &Way, since: Tick, answer: &Result<Found, Failure>) {
     let took = node.clock.tick() - since;
     match answer {
         Ok(_) => node.worked(&way.peer, took),
-        // Through a guard it may be that one's fault, which is noted there.
+        // Through a guard it may be that one's fault, which is noted there, unless it stops after the head.
         Err(failure) if way.by.is_empty() && is_its_fault(failure) => node.failed(&way.peer),
         Err(_) => {}
     }

@@ -97,7 +97,8 @@ pub(crate) async fn ways_to_strangers(
 }
 
 /// Asks, and returns the answer and what follows it. A guard that is silent is not waited for: the next
-/// one is asked beside it; one that failed a moment ago is asked last. The node itself is met only if each of them can't be reached, makes no sense,
+/// one is asked beside it; one that failed a moment ago is asked last. The node itself is met only if each
+/// of them can't be reached, makes no sense,
 /// does not know it or passes nothing on; not if it does not let itself be reached by them.
 pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, Voice), Failure> {
     let may_meet = &AtomicBool::new(way.may_meet);
