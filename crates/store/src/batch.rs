@@ -17,6 +17,7 @@ use crate::rows::{self, BlobRow, FileName, Meta, Tags};
 use crate::writer::lock;
 
 type KeyedTable<'t> = Table<'t, &'static [u8; 32], &'static [u8]>;
+type NumberedTable<'t> = Table<'t, u64, &'static [u8]>;
 
 /// What the store holds, by number.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,9 +65,9 @@ pub(crate) enum Put {
 /// A transaction on its way.
 pub(crate) struct Batch<'t> {
     metas: KeyedTable<'t>,
-    heads: KeyedTable<'t>,
+    heads: NumberedTable<'t>,
     blobs: KeyedTable<'t>,
-    bodies: KeyedTable<'t>,
+    bodies: NumberedTable<'t>,
     outboards: KeyedTable<'t>,
     settings: Table<'t, &'static str, &'static [u8]>,
     tags: &'t Tags,
@@ -115,7 +116,7 @@ impl<'t> Batch<'t> {
         let was_shared = old.as_ref().is_some_and(|old| {
             old.shared && old.fetched_at == new.fetched_at && old.root == new.body.root()
         });
-        let meta = Meta {
+        let mut meta = Meta {
             root: new.body.root(),
             len: new.body.len(),
             fetched_at: new.fetched_at,
@@ -124,6 +125,7 @@ impl<'t> Batch<'t> {
             pinned: old.as_ref().is_some_and(|old| old.pinned),
             head_len: new.signed.len() as u64,
             shared: new.shared || was_shared,
+            place: 0,
         };
         if !self.make_room(new, &meta)? {
             let need = meta.cost() + new.body.row().cost();
@@ -132,7 +134,7 @@ impl<'t> Batch<'t> {
         self.release(&new.key)?;
         self.hold(&new.body, meta.shared)?;
         let head = self.tags.seal("heads", new.key.as_bytes(), new.signed.clone());
-        self.heads.insert(new.key.as_bytes(), &head[..])?;
+        meta.place = rows::append(&mut self.heads, &head)?;
         self.save_meta(&new.key, &meta)?;
         self.totals.snapshots += 1;
         self.totals.bytes += meta.cost();
@@ -142,7 +144,7 @@ impl<'t> Batch<'t> {
 
     /// Removes a snapshot, and its body if it was the last that held it.
     pub(crate) fn remove(&mut self, key: &SnapshotKey) -> Result<bool, Fault> {
-        let known = self.heads.get(key.as_bytes())?.is_some();
+        let known = self.metas.get(key.as_bytes())?.is_some();
         self.release(key)?;
         self.fresh.remove(key);
         Ok(known)
@@ -279,9 +281,9 @@ impl<'t> Batch<'t> {
         let root = blob.root();
         let shared = shared || self.blob(&root)?.is_some_and(|row| row.shared);
         let holders = self.drop_blob(&root)?;
-        let row = BlobRow { holders: holders + 1, shared, ..blob.row() };
+        let mut row = BlobRow { holders: holders + 1, shared, ..blob.row() };
         match blob.body() {
-            Body::Inline(bytes) => drop(self.bodies.insert(root.as_bytes(), &bytes[..])?),
+            Body::Inline(bytes) => row.place = rows::append(&mut self.bodies, bytes)?,
             Body::File { outboard, .. } => {
                 self.outboards.insert(root.as_bytes(), &outboard[..])?;
             }
@@ -301,8 +303,8 @@ impl<'t> Batch<'t> {
     fn release(&mut self, key: &SnapshotKey) -> Result<(), Fault> {
         let meta = self.meta(key)?;
         self.metas.remove(key.as_bytes())?;
-        self.heads.remove(key.as_bytes())?;
         let Some(meta) = meta else { return Ok(()) };
+        self.heads.remove(meta.place)?;
         self.totals.snapshots = self.totals.snapshots.saturating_sub(1);
         self.totals.bytes = self.totals.bytes.saturating_sub(meta.cost());
         match self.blob(&meta.root)? {
@@ -318,9 +320,11 @@ impl<'t> Batch<'t> {
     fn drop_blob(&mut self, root: &Hash) -> Result<u64, Fault> {
         let row = self.blob(root)?;
         self.blobs.remove(root.as_bytes())?;
-        self.bodies.remove(root.as_bytes())?;
         self.outboards.remove(root.as_bytes())?;
         let Some(row) = row else { return Ok(0) };
+        if row.file.is_none() {
+            self.bodies.remove(row.place)?;
+        }
         self.totals.blobs = self.totals.blobs.saturating_sub(1);
         self.totals.bytes = self.totals.bytes.saturating_sub(row.cost());
         self.totals.file_bytes = self.totals.file_bytes.saturating_sub(row.file_bytes());

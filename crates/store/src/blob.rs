@@ -218,7 +218,7 @@ impl FinishedBlob {
     /// The row for the index, with no holders yet.
     pub(crate) fn row(&self) -> BlobRow {
         let file = self.draft.as_ref().map(|draft| draft.row.clone());
-        BlobRow { len: self.len(), holders: 0, file, shared: false }
+        BlobRow { len: self.len(), holders: 0, file, shared: false, place: 0 }
     }
 
     /// Whether the index names the file now, so that dropping this leaves it.

@@ -114,7 +114,10 @@ fn create(disk: &dyn Disk, dir: &Path, cipher: &Arc<PageCipher>) -> Result<(), F
     guarded(|| {
         let db = builder().create_with_backend(file)?;
         let transaction = db.begin_write()?;
-        for table in [rows::METAS, rows::HEADS, rows::BLOBS, rows::BODIES, rows::OUTBOARDS] {
+        for table in [rows::METAS, rows::BLOBS, rows::OUTBOARDS] {
+            transaction.open_table(table)?;
+        }
+        for table in [rows::HEADS, rows::BODIES] {
             transaction.open_table(table)?;
         }
         transaction.open_table(rows::SETTINGS)?;

@@ -8,7 +8,7 @@
 //! passphrase the disk protects nothing.
 //!
 //! ```text
-//! format            "busel-store 1", the only plain text
+//! format            "busel-store 2", the only plain text
 //! key               the data key, in clear or wrapped by a passphrase
 //! index.redb        heads, settings, bodies up to 16 KiB, proofs and keys of the rest
 //! blobs/xx/<name>   longer bodies, each under its own key, names are random
@@ -34,7 +34,7 @@
 //!
 //! Read in this order: [`Store`] (`store`), then `batch` for what each operation changes, `writer`
 //! for how it is committed, `shared` for what both sides see, `blob` and `reader` for bodies,
-//! `index`, `rows`, `backend`, `cipher`, `key` for what lies on the disk.
+//! `index`, `rows`, `backend`, `cipher`, `key` for what lies on the disk, `format` for what once lay there.
 
 mod backend;
 mod batch;

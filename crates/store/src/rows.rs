@@ -8,24 +8,27 @@ use busel_proto::cbor;
 use busel_proto::id::{Hash, SnapshotKey};
 use busel_proto::time::UnixTime;
 use minicbor::{Decode, Encode};
-use redb::TableDefinition;
+use redb::{ReadableTable, Table, TableDefinition};
 use zeroize::Zeroizing;
 
 use crate::error::Fault;
 
 /// Rows under 32-byte keys.
 pub(crate) type Keyed = TableDefinition<'static, &'static [u8; 32], &'static [u8]>;
+/// Rows under numbers, of which a new row gets the next: so one page is filled after the other, and few are half
+/// empty. That counts where rows are long.
+pub(crate) type Numbered = TableDefinition<'static, u64, &'static [u8]>;
 /// Rows under names.
 pub(crate) type Named = TableDefinition<'static, &'static str, &'static [u8]>;
 
 /// Snapshot key → [`Meta`].
 pub(crate) const METAS: Keyed = TableDefinition::new("snapshots");
-/// Snapshot key → the signed snapshot, as it travels.
-pub(crate) const HEADS: Keyed = TableDefinition::new("heads");
+/// [`Meta::place`] → the signed snapshot, as it travels, with a tag under the snapshot's key.
+pub(crate) const HEADS: Numbered = TableDefinition::new("numbered heads");
 /// Root → [`BlobRow`].
 pub(crate) const BLOBS: Keyed = TableDefinition::new("blobs");
-/// Root → the bytes of a blob that is no file. No tag.
-pub(crate) const BODIES: Keyed = TableDefinition::new("bodies");
+/// [`BlobRow::place`] → the bytes of a blob that is no file. No tag.
+pub(crate) const BODIES: Numbered = TableDefinition::new("numbered bodies");
 /// Root → what proves the parts of a blob that is a file. No tag.
 pub(crate) const OUTBOARDS: Keyed = TableDefinition::new("outboards");
 /// Name → value.
@@ -53,6 +56,9 @@ pub(crate) struct Meta {
     /// Whether it may be given to others. One of which that is not known may not.
     #[cbor(n(7), default)]
     pub(crate) shared: bool,
+    /// Where its head is in [`HEADS`]; nowhere, if it is 0.
+    #[cbor(n(8), default)]
+    pub(crate) place: u64,
 }
 
 /// What is known of a stored blob.
@@ -70,6 +76,9 @@ pub(crate) struct BlobRow {
     /// Whether it is, or was, the body of a snapshot that may be given to others.
     #[cbor(n(3), default)]
     pub(crate) shared: bool,
+    /// Where its bytes are in [`BODIES`], if they are there.
+    #[cbor(n(4), default)]
+    pub(crate) place: u64,
 }
 
 /// Where the bytes of a blob lie, and under which key.
@@ -117,6 +126,13 @@ impl BlobRow {
     pub(crate) fn file_bytes(&self) -> u64 {
         if self.file.is_some() { self.len.next_multiple_of(4096) } else { 0 }
     }
+}
+
+/// Puts a row behind all others; where it is, which is never 0.
+pub(crate) fn append(table: &mut Table<'_, u64, &'static [u8]>, row: &[u8]) -> Result<u64, Fault> {
+    let place = table.last()?.map_or(1, |(last, _)| last.value() + 1);
+    table.insert(place, row)?;
+    Ok(place)
 }
 
 /// Makes and checks the tags.

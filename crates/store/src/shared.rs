@@ -123,7 +123,7 @@ impl Shared {
             };
             let row = self.index.tags.blob(root, row.value())?;
             let body = match &row.file {
-                None => inline(transaction, root, row.len)?,
+                None => inline(transaction, root, &row)?,
                 Some(file) => {
                     let outboards = transaction.open_table(rows::OUTBOARDS)?;
                     let outboard = outboards.get(root.as_bytes())?;
@@ -140,11 +140,11 @@ impl Shared {
     }
 }
 
-fn inline(transaction: &ReadTransaction, root: &Hash, len: u64) -> Result<Body, Fault> {
-    let row = transaction.open_table(rows::BODIES)?.get(root.as_bytes())?;
-    let row = row.ok_or_else(|| rows::unreadable("bodies"))?;
-    let bytes = row.value();
-    if bytes.len() as u64 != len || Hash::of(bytes) != *root {
+fn inline(transaction: &ReadTransaction, root: &Hash, row: &BlobRow) -> Result<Body, Fault> {
+    let bytes = transaction.open_table(rows::BODIES)?.get(row.place)?;
+    let bytes = bytes.ok_or_else(|| rows::unreadable("bodies"))?;
+    let bytes = bytes.value();
+    if bytes.len() as u64 != row.len || Hash::of(bytes) != *root {
         return Err(Fault::damaged("a blob does not match its root"));
     }
     Ok(Body::Inline(Bytes::copy_from_slice(bytes)))

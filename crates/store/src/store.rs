@@ -114,6 +114,7 @@ impl Store {
         format::check(&*disk, &dir)?;
         let (key, protection) = data_key(&*disk, &dir, &unlock)?;
         let index = Index::open(Arc::clone(&disk), &dir, &key)?;
+        format::migrate(&index)?;
         if disk.create_dir(&dir.join(wipe::BLOBS))? {
             disk.sync_dir(&dir)?;
         }
@@ -217,7 +218,7 @@ impl Store {
             let Some(row) = metas.get(key.as_bytes())? else { return Ok(None) };
             let meta = tags.meta(key, row.value())?;
             let heads = transaction.open_table(rows::HEADS)?;
-            let head = heads.get(key.as_bytes())?.ok_or_else(|| rows::unreadable("heads"))?;
+            let head = heads.get(meta.place)?.ok_or_else(|| rows::unreadable("heads"))?;
             let signed = tags.open("heads", key.as_bytes(), head.value())?;
             let signed = cbor::from_slice(signed, SignedSnapshot::MAX)
                 .map_err(|_| rows::unreadable("heads"))?;

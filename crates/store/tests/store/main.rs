@@ -14,6 +14,8 @@ mod power_cut;
 mod roundtrip;
 mod settings;
 mod sharing;
+#[cfg(unix)]
+mod size;
 mod speed;
 mod support;
 mod unlock;
