@@ -167,6 +167,7 @@ fn asks() -> Vec<Vec<u8>> {
         Ask::Fetch { key, from: Some(20_000), root: Some(Hash([2; 32])) },
         Ask::Fetch { key: SnapshotKey([1; 32]), from: None, root: None },
         Ask::Blob { root: Hash([1; 32]), len: 1_000_000, from: 20_000, to: 700_000 },
+        Ask::Any { root: Hash([1; 32]), len: 1_000_000, of: vec![0, 2, 3], most: 2 },
         Ask::Inject { envelope: vec![1, 2, 3] },
         Ask::Tunnel { host, port: 443 },
         Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },

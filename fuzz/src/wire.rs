@@ -6,6 +6,7 @@ use busel_proto::blob::{GROUP, MAX_WINDOW, window_after};
 use busel_proto::holders::NAMED;
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len, news, read_news};
 use busel_proto::page::HostName;
+use busel_proto::plan::PIECE;
 
 /// What is read is written again the same; what is sane has windows that fit.
 pub fn ask(data: &[u8]) {
@@ -17,6 +18,9 @@ pub fn ask(data: &[u8]) {
     }
     match ask {
         Ask::Blob { len, from, to, .. } => windows(from, to, len),
+        Ask::Any { len, of, .. } => {
+            assert!(of.iter().all(|piece| *piece < len.div_ceil(PIECE)), "a sane one has such");
+        }
         Ask::Tunnel { host, .. } => {
             assert_eq!(HostName::parse(host.as_str()).as_ref(), Ok(&host), "a host has one form");
         }

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail, ensure};
 use busel_lab::healing::{self, Healed, Plan, plans};
 use busel_lab::loads::{self, Measured};
 use busel_lab::matrix::{Case, Extent, Row, json, markdown, run, techniques};
-use busel_lab::swarm::{self, Spread};
+use busel_lab::swarm::{self, Shared};
 use busel_lab::{pictures, sandbox};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +25,7 @@ busel-lab [--full] [--healing] [--loads] [--swarm] [--pictures] [--case NAME] [-
   --full       open readers too, beside quiet ones
   --healing    put each technique in force while somebody reads, and lift it; docs/lab-healing.md
   --loads      how long a page and a look into a film take, by each way; docs/lab-loads.md
-  --swarm      how long a file takes that twenty nodes fetch at once; docs/lab-swarm.md
+  --swarm      how long a file takes that twenty nodes fetch at once, and one from far away; docs/lab-swarm.md
   --pictures   a page that its line resets, as a browser shows it in each way; docs/images
   --case NAME  only this technique; docs/lab-matrix.md or docs/lab-healing.md stays as it is
   --pcap DIR   keep what passed each point, in a directory for each technique";
@@ -195,8 +195,8 @@ fn load() -> anyhow::Result<()> {
 
 /// Has twenty nodes share a file.
 fn spread() -> anyhow::Result<()> {
-    let spread: Spread = measured(&[SWARM])?;
-    write(Path::new("docs/lab-swarm.md"), &swarm::markdown(&spread))
+    let shared: Shared = measured(&[SWARM])?;
+    write(Path::new("docs/lab-swarm.md"), &swarm::markdown(&shared))
 }
 
 /// What a process of its own measures.

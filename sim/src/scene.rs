@@ -196,12 +196,12 @@ mod tests {
 
     #[test]
     fn with_a_third_of_the_helpers_hostile_all_read_it_and_half_of_them_hardly_later() {
-        let slower = [1, 2, 3].map(|seed| {
+        let slower = [1, 2, 3, 4, 5].map(|seed| {
             let [none, hostile] = [0, 300].map(|hostile| crowd(8000, hostile, Finding::Held, seed));
             assert_eq!(hostile.read, 8000, "{hostile:?}");
             hostile.whole_s[0] / none.whole_s[0]
         });
-        assert!(slower.iter().sum::<f64>() / 3.0 < 1.5, "{slower:?}");
+        assert!(slower.iter().sum::<f64>() / 5.0 < 1.5, "{slower:?}");
     }
 
     #[test]

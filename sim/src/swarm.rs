@@ -17,6 +17,7 @@ use busel_proto::holders::Holders;
 use busel_proto::id::{Hash, SnapshotKey};
 use busel_proto::plan::{Input, Manner, Order, Pieces, Plan};
 use busel_proto::race::{self, Race};
+use busel_proto::superseed::SuperSeed;
 use busel_proto::time::Tick;
 
 use crate::chance::Chance;
@@ -59,12 +60,15 @@ enum Event {
     /// The race, or the plan, of somebody is to be looked at.
     Race(Id),
     Plan(Id),
-    /// What a source has, and gets; by its number in the plan.
-    AskHas(Id, usize),
-    Has(Id, usize, Option<Option<Pieces>>),
+    /// What a source has, and gets, asked for this time; by its number in the plan.
+    AskHas(Id, usize, u32),
+    Has(Id, usize, Option<Option<Pieces>>, u32),
     News(Id),
     /// An order reached its source.
     Ordered(Ordered),
+    /// A source is to choose what it sends; it has chosen these bytes.
+    MayChoose(Choice),
+    Chose(Id, u64, std::ops::Range<u64>),
     /// Who was asked for an order does not have that.
     Nothing(Id, u64),
     /// What was ordered is not wanted any more.
@@ -84,6 +88,17 @@ struct Ordered {
     by: Option<Id>,
     label: u64,
     bytes: std::ops::Range<u64>,
+}
+
+/// Pieces of which somebody lets a node choose, and how many in a row at most.
+#[derive(Debug)]
+struct Choice {
+    source: Id,
+    reader: Id,
+    by: Option<Id>,
+    label: u64,
+    of: Vec<u64>,
+    most: u64,
 }
 
 /// Who sends, and through which guards a quiet node asks them.
@@ -108,9 +123,12 @@ struct Load {
     plan: Plan,
     /// By the plan's numbers.
     sources: Vec<Source>,
-    /// Who may take the place of one of them; and how many have.
+    /// From which number on they are those of this try.
+    base: usize,
+    /// Who may take the place of one of them; who has something; and who has not said yet whether they have.
     spare: Vec<Source>,
-    replaced: usize,
+    joined: Vec<usize>,
+    unheard: Vec<usize>,
     /// Which order of which source is under way, by the label of what it brings.
     orders: BTreeMap<u64, (Order, usize)>,
     labels: u64,
@@ -123,14 +141,28 @@ struct Load {
     first: Option<Tick>,
     whole: Option<Tick>,
     wakes: Option<Tick>,
-    /// How often nobody was left to ask.
-    lost: u32,
+    race_wakes: Option<Tick>,
+    /// How often the injector was asked.
+    requests: u8,
+    /// The routes that are being tried, and the one that sends it.
+    trying: Vec<Route>,
     by: Option<Route>,
+    /// Whether others than the injector did in the end.
+    hit: bool,
     /// Whether its owner reads it, and does not only hold it for others.
     reads: bool,
 }
 
 impl Load {
+    fn tries(&self, route: Route) -> bool {
+        self.trying.contains(&route)
+    }
+
+    /// Whether nobody is going to send more.
+    fn is_stuck(&self) -> bool {
+        self.orders.is_empty() && self.unheard.is_empty() && !self.plan.hopes()
+    }
+
     /// The label of what is asked for next.
     fn label(&mut self) -> u64 {
         self.labels += 1;
@@ -153,6 +185,8 @@ pub(crate) struct Swarm {
     loads: Vec<Option<Box<Load>>>,
     /// Of quiet nodes that read it.
     guarded: BTreeMap<Id, Guarded>,
+    /// What each has given to those who let it choose.
+    superseeds: BTreeMap<Id, SuperSeed>,
     /// Who had it from the beginning.
     whole: Vec<bool>,
     /// What the injector knows: who said that it has it; whom it asked to, and whom it has not asked.
@@ -189,6 +223,7 @@ impl Swarm {
             queue: Queue::default(),
             loads: (0..count).map(|_| None).collect(),
             guarded: BTreeMap::new(),
+            superseeds: BTreeMap::new(),
             whole: vec![false; count],
             holders: Vec::new(),
             held,
@@ -234,7 +269,7 @@ impl Swarm {
         let readers = self.loads.iter().flatten().filter(|load| load.reads);
         let went = readers.filter_map(|load| {
             let (first, whole) = (load.first? - load.began, load.whole? - load.began);
-            Some(Went { first, whole, hit: load.by == Some(Route::Swarm) })
+            Some(Went { first, whole, hit: load.hit })
         });
         went.collect()
     }
@@ -255,8 +290,10 @@ impl Swarm {
                 }
             }
             Event::Race(id) => {
-                self.with_race(id, |race| race.handle(race::Input::Timeout, now));
-                self.drive_race(id);
+                if let Some(load) = &mut self.loads[id] {
+                    load.race_wakes = None;
+                }
+                self.tell_race(id, race::Input::Timeout);
             }
             Event::Plan(id) => {
                 if let Some(load) = &mut self.loads[id] {
@@ -265,9 +302,11 @@ impl Swarm {
                 }
                 self.drive(id);
             }
-            Event::AskHas(id, source) => self.ask_has(id, source),
-            Event::Has(id, source, has) => self.says(id, source, has),
+            Event::AskHas(id, source, nth) => self.ask_has(id, source, nth),
+            Event::Has(id, source, has, nth) => self.says(id, source, has, nth),
             Event::News(id) => self.tell(id),
+            Event::MayChoose(choice) => self.may_choose(choice),
+            Event::Chose(id, label, bytes) => self.chose(id, label, bytes),
             Event::Ordered(ordered) => self.ordered(ordered),
             Event::Dropped(reader, senders, label) => self.drop_order(reader, &senders, label),
             Event::Up(id) => self.up(id),

@@ -9,7 +9,7 @@ use busel_node::clock;
 use busel_proto::edition;
 use busel_proto::failure::Failure;
 use busel_proto::freshness;
-use busel_proto::holders::NAMED;
+use busel_proto::holders::{MOST_NAMED, NAMED};
 use busel_proto::id::PeerId;
 use busel_proto::language;
 use busel_proto::message::{Answer, frame};
@@ -153,7 +153,8 @@ async fn respond(
         Ok(flight) => flight,
         Err(failure) => return out.last(&Part::Declined(failure)).await,
     };
-    let crowded = request.held.is_some() && flight.readers() >= MAX_ALONG;
+    let may_be_told = request.held.is_some_and(|before| before < MOST_NAMED);
+    let crowded = may_be_told && flight.readers() >= MAX_ALONG;
     if crowded
         && ends_soon(&mut flight).await
         && let Some((snapshot, reader)) = stored(inner, &wanted, |_| true).await
@@ -258,8 +259,8 @@ async fn send_stored(
     let from = request.from.filter(|from| !other && *from < reader.len());
     let Some(from) = from else { return out.last(&head).await };
     out.part(&head).await?;
-    if let Some(in_vain) = request.held {
-        let named = holders::named(inner, &snapshot, asker, from, in_vain);
+    if let Some(before) = request.held {
+        let named = holders::named(inner, &snapshot, asker, from, before);
         // One of fewer may be gone.
         if named.len() >= NAMED {
             return out.last(&Part::Held(named)).await;

@@ -24,16 +24,18 @@ const LIMIT: Duration = Duration::from_secs(110);
 /// Who holds what, by their ids.
 pub(crate) type Held = Holders<PeerId>;
 
-/// `asker` asks for this, from its beginning or another byte; its reader has asked an injector `in_vain` times before. Has
+/// `asker` asks for this, from its beginning or another byte; its reader has asked an injector so often before. Has
 /// more nodes hold it if there are too few, and names some.
 pub(crate) fn named(
     inner: &Arc<Inner>,
     snapshot: &Snapshot,
     asker: PeerId,
     from: u64,
-    in_vain: u8,
+    before: u8,
 ) -> Vec<Signed<Card>> {
-    if !LENGTHS.contains(&snapshot.head().len) {
+    // What is left of it is sent as quickly as found, or it is longer than anybody is asked to hold.
+    let len = snapshot.head().len;
+    if !LENGTHS.contains(&len) || !LENGTHS.contains(&len.saturating_sub(from)) {
         return Vec::new();
     }
     let (key, root, now) = (snapshot.key(), snapshot.head().root, inner.tick());
@@ -48,7 +50,7 @@ pub(crate) fn named(
             nodes = inner.node.open_nodes();
             nodes.shuffle(&mut rand::rng());
         }
-        (held.choose(&key, nodes, now), held.named(&key, root, in_vain))
+        (held.choose(&key, nodes, now), held.named(&key, root, before))
     };
     for peer in chosen {
         let (own, snapshot) = (inner.clone(), snapshot.clone());

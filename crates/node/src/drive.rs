@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use busel_proto::failure::{Failure, Route};
+use busel_proto::holders::MOST_NAMED;
 use busel_proto::memory::Step;
 use busel_proto::page::HostName;
 use busel_proto::race::{Input, Output, Race};
@@ -200,7 +201,8 @@ impl Drive {
             self.node.suspect_move();
         }
         if route == Route::Injector {
-            want.in_vain = self.injectors_asked;
+            // More than it makes a difference for is nobody's business.
+            want.asked_before = self.injectors_asked.min(MOST_NAMED);
             self.injectors_asked = self.injectors_asked.saturating_add(1);
         }
         let (request, sites) = (self.tries.request.clone(), self.tries.sites.clone());

@@ -243,7 +243,7 @@ fn want(request: &Request) -> Want {
         manner: request.manner,
         from: 0,
         resume: None,
-        in_vain: 0,
+        asked_before: 0,
     }
 }
 

@@ -28,6 +28,7 @@ use busel_proto::sealed::ResponseKey;
 use busel_proto::signed::{Signed, Verified};
 use busel_proto::sites::SiteList;
 use busel_proto::snapshot::Snapshot;
+use busel_proto::superseed::SuperSeed;
 use busel_store::{OpenError, ReadError, Store, Unlock, WriteError};
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -132,6 +133,8 @@ pub struct Inner {
     pub(crate) assigned: Option<Arc<Assigned>>,
     /// What an open node is loading.
     pub(crate) partials: Option<Partials>,
+    /// Which parts of bodies others have got from here.
+    superseed: Mutex<SuperSeed>,
     /// What an open node offers quiet ones to hold.
     pub(crate) offers: Offers,
     /// What it loads to hold for those who ask an injector.
@@ -248,6 +251,7 @@ impl Node {
                 hearsay: (!open).then(Hearsay::default),
                 assigned,
                 partials: open.then(Partials::default),
+                superseed: Mutex::new(SuperSeed::new(rand::random())),
                 offers: Offers::new(offers_seed),
                 loads: hold::places(),
                 question_key: Mutex::new(QuestionKey::new(&identity)),
@@ -754,6 +758,11 @@ impl Node {
     pub(crate) fn is_stored(&self, snapshot: &Snapshot) {
         self.hot.forget(&snapshot.key());
         self.forget_partial(&snapshot.head().root);
+    }
+
+    /// Which parts of bodies others have got from here.
+    pub(crate) fn superseed(&self) -> MutexGuard<'_, SuperSeed> {
+        lock(&self.superseed)
     }
 
     /// What has come of a body is stored whole, or can't be read.

@@ -80,7 +80,7 @@ pub(crate) struct Want {
     /// Set when a body is to be continued at `from`.
     pub(crate) resume: Option<Resume>,
     /// How often an injector was asked for it before.
-    pub(crate) in_vain: u8,
+    pub(crate) asked_before: u8,
 }
 
 /// What the first part of a body was, so that only the same one is continued.

@@ -18,6 +18,7 @@ use busel_proto::id::{Hash, PeerId, SnapshotKey};
 use busel_proto::invite::InjectorTicket;
 use busel_proto::message::{Answer, Ask, MAX_FRAME, news};
 use busel_proto::plan::{PIECE, Pieces};
+use busel_proto::superseed::SuperSeed;
 use busel_store::BlobReader;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
@@ -110,7 +111,7 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
         Err(e) => return decline(stream, Failure::Protocol(e.to_string())).await,
     };
     match ask {
-        Ask::Fetch { .. } | Ask::Blob { .. } | Ask::Has { .. } => {
+        Ask::Fetch { .. } | Ask::Blob { .. } | Ask::Any { .. } | Ask::Has { .. } => {
             question(node, Reply::plain(stream), ask).await
         }
         // In the LAN a node is somebody else: nothing there is to tell who it is elsewhere.
@@ -166,6 +167,7 @@ async fn question(node: &Node, reply: Reply, ask: Ask) -> Result<(), Failure> {
     match ask {
         Ask::Fetch { key, from, root } => fetch(node, reply, key, from, root).await,
         Ask::Blob { root, len, from, to } => blob(node, reply, root, len, from..to).await,
+        Ask::Any { root, len, of, most } => any(node, reply, (root, len), of, most).await,
         Ask::Has { root, len } => has(node, reply, root, len).await,
         _ => Err(Failure::Protocol("it is no question".into())),
     }
@@ -252,6 +254,41 @@ async fn blob(
         Some(source) => send_windows(node, reply, &Answer::Open, source, range).await,
         None => say(reply, &Answer::Nothing).await,
     }
+}
+
+/// Of these pieces what was given least.
+async fn any(
+    node: &Node,
+    reply: Reply,
+    (root, len): (Hash, u64),
+    mut of: Vec<u64>,
+    most: u64,
+) -> Result<(), Failure> {
+    let bytes = |pieces: Range<u64>| pieces.start * PIECE..(pieces.end * PIECE).min(len);
+    let source = match whole(node, &reply, root, len).await {
+        Some(reader) => Some(Source::Whole(reader)),
+        None => part(node, root, len).map(|part| {
+            of.retain(|piece| part.blob().has(&bytes(*piece..piece + 1)));
+            Source::Part(part)
+        }),
+    };
+    let Some(source) = source.filter(|_| !of.is_empty()) else {
+        return say(reply, &Answer::Nothing).await;
+    };
+    // Who hides, or is somebody else in the LAN, remembers nothing that shows who asked it elsewhere.
+    let remembers = node.config.exposure == Exposure::Open && !reply.is_near();
+    let chosen = match remembers {
+        true => node.superseed().choose(root, &of, most, node.clock.tick()),
+        false => SuperSeed::new(rand::random()).choose(root, &of, most, node.clock.tick()),
+    };
+    let Some(pieces) = chosen else { return say(reply, &Answer::Nothing).await };
+    let range = bytes(pieces.clone());
+    let answer = Answer::Chosen { from: range.start, to: range.end };
+    let sent = send_windows(node, reply, &answer, source, range).await;
+    if sent.is_err() && remembers {
+        node.superseed().kept(&root, pieces);
+    }
+    sent
 }
 
 /// A blob that may be given to others.

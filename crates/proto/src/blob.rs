@@ -32,7 +32,7 @@ pub const MAX_LEN: u64 = 1 << 40;
 const SHORT: u64 = 1 << 20;
 /// … and else about so much. The rest is asked for by `blobs/1`, of all who have it: who was asked besides, and was not the
 /// first to answer, has sent little for nothing, and many who load it at once have it from each other.
-const LEAD: u64 = 1 << 17;
+const LEAD: u64 = 1 << 16;
 
 const BLOCK: BlockSize = BlockSize::from_chunk_log(4);
 
@@ -70,7 +70,7 @@ pub fn lead(from: u64, len: u64) -> u64 {
     if len.saturating_sub(from) <= SHORT {
         return len;
     }
-    from.saturating_add(LEAD).checked_next_multiple_of(MAX_WINDOW).unwrap_or(len).min(len)
+    from.saturating_add(LEAD).checked_next_multiple_of(2 * LEAD).unwrap_or(len).min(len)
 }
 
 /// Hashes a body as it comes and keeps what proves its parts.

@@ -16,10 +16,10 @@ use crate::time::Tick;
 
 /// So many holders are named to one who asks, and no fewer.
 pub const NAMED: usize = 2;
-/// Who asks again is told of two by lot, if there are so many that they are hardly the same …
+/// Who asks again, since those sent nothing, is told of two by lot, if there are so many that they are hardly the same …
 const MANY: usize = 4 * NAMED;
-/// … and who has asked so often before is told of nobody: it is sent the body.
-const MOST_IN_VAIN: u8 = 2;
+/// … and who was told so often is told no more: it is sent the body.
+pub const MOST_NAMED: u8 = 2;
 /// Of a body that is shorter than this, in bytes, none are: finding them costs more than to send it. None is asked to
 /// hold a longer one than that.
 pub const LENGTHS: RangeInclusive<u64> = 32 * 1024..=64 << 20;
@@ -193,16 +193,16 @@ impl<P: Copy + Eq> Holders<P> {
         }
     }
 
-    /// Some who hold it, by lot, those who have all of it first, and one at least if there is one. None, if there
-    /// are too few for one who has asked so often before.
-    pub fn named(&mut self, key: &SnapshotKey, root: Hash, in_vain: u8) -> Vec<P> {
+    /// Some who hold it, by lot; whoever asks for the first time is told of one at least who has all of it, if there is
+    /// one. None, if there are too few for one who has asked so often before.
+    pub fn named(&mut self, key: &SnapshotKey, root: Hash, before: u8) -> Vec<P> {
         let Some(page) = self.pages.get(key).filter(|page| page.root == root) else {
             return Vec::new();
         };
         let nameable = |holder: &&Holder<P>| holder.state <= State::Loads;
         let mut left: Vec<_> = page.holders.iter().filter(nameable).collect();
-        let enough = if in_vain == 0 { NAMED } else { MANY };
-        if left.len() < enough || in_vain >= MOST_IN_VAIN {
+        let enough = if before == 0 { NAMED } else { MANY };
+        if left.len() < enough || before >= MOST_NAMED {
             return Vec::new();
         }
         let mut lot = |among: usize| {
@@ -211,7 +211,7 @@ impl<P: Copy + Eq> Holders<P> {
         };
         let mut named: [_; NAMED] = std::array::from_fn(|_| left.swap_remove(lot(left.len())));
         // Who are loading it may all have nothing yet.
-        if named.iter().all(|holder| holder.state == State::Loads) {
+        if before == 0 && named.iter().all(|holder| holder.state == State::Loads) {
             left.retain(|holder| holder.state == State::Whole);
             if !left.is_empty() {
                 named[0] = left[lot(left.len())];
@@ -376,14 +376,14 @@ mod tests {
     }
 
     #[test]
-    fn who_has_asked_some_in_vain_is_told_of_others_and_then_sent_it() {
+    fn who_asks_again_is_told_of_others_and_then_sent_it() {
         let mut holders = Holders::new([0; 32]);
         let now = crowd(&mut holders, 12, SECOND, Tick(0));
         hold(&mut holders, 0..MANY - 1, now);
         assert!(holders.named(&KEY, ROOT, 1).is_empty(), "they would be the same");
         hold(&mut holders, MANY - 1..MANY, now);
         assert_eq!(holders.named(&KEY, ROOT, 1).len(), NAMED);
-        assert!(holders.named(&KEY, ROOT, MOST_IN_VAIN).is_empty());
+        assert!(holders.named(&KEY, ROOT, MOST_NAMED).is_empty());
     }
 
     #[test]

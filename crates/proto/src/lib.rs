@@ -67,6 +67,7 @@ pub mod signed;
 pub mod sites;
 pub mod snapshot;
 pub mod stagger;
+pub mod superseed;
 pub mod time;
 pub mod upstreams;
 pub mod veil;

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::id::{Hash, PeerId, SnapshotKey};
 use crate::invite::VeilTicket;
 use crate::page::HostName;
-use crate::plan::Pieces;
+use crate::plan::{MOST_NAMED, PIECE, Pieces};
 use crate::signed::Signed;
 use crate::snapshot::SignedSnapshot;
 
@@ -61,6 +61,23 @@ pub enum Ask {
         /// One past the last byte.
         #[n(3)]
         to: u64,
+    },
+    /// `any/1`: one of these pieces of a blob, which you have given least, and those after it. Answered by `Chosen` and
+    /// its windows, or `Nothing`.
+    #[n(13)]
+    Any {
+        /// Its root.
+        #[n(0)]
+        root: Hash,
+        /// Its length.
+        #[n(1)]
+        len: u64,
+        /// The pieces, ascending, at most [`crate::plan::MOST_NAMED`].
+        #[n(2)]
+        of: Vec<u64>,
+        /// So many in a row at most, if they are all among these.
+        #[n(3)]
+        most: u64,
     },
     /// `has/1`: which pieces of a blob do you have ([`crate::plan::PIECE`])? Answered by `Has`, and then, if
     /// it is not all of it, by frames of CBOR, each the numbers of pieces that have come since; or by `Nothing`.
@@ -208,6 +225,16 @@ pub enum Answer {
         #[n(0)]
         pieces: Option<Pieces>,
     },
+    /// These bytes.
+    #[n(9)]
+    Chosen {
+        /// First byte.
+        #[n(0)]
+        from: u64,
+        /// One past the last byte.
+        #[n(1)]
+        to: u64,
+    },
     /// You come from there.
     #[n(6)]
     Seen {
@@ -249,6 +276,11 @@ impl Ask {
             Self::Fetch { from, .. } => from.is_none_or(|from| from <= MAX_LEN),
             Self::Blob { len, from, to, .. } => from < to && to <= len && *len <= MAX_LEN,
             Self::Has { len, .. } => *len <= MAX_LEN,
+            Self::Any { len, of, most, .. } => {
+                let last = of.last().is_some_and(|last| *last < len.div_ceil(PIECE));
+                let few = of.len() <= MOST_NAMED && (1..=MOST_NAMED as u64).contains(most);
+                *len <= MAX_LEN && last && few && of.is_sorted_by(|a, b| a < b)
+            }
             Self::Inject { envelope }
             | Self::Pass { envelope, .. }
             | Self::Forward { envelope, .. }
@@ -304,6 +336,7 @@ mod tests {
             Ask::Fetch { key: SnapshotKey([1; 32]), from: None, root: Some(Hash([2; 32])) },
             Ask::Blob { root: Hash([1; 32]), len: 10, from: 0, to: 10 },
             Ask::Has { root: Hash([1; 32]), len: 10 },
+            Ask::Any { root: Hash([1; 32]), len: 3 * PIECE, of: vec![0, 2], most: 1 },
             Ask::Inject { envelope: vec![1, 2, 3] },
             Ask::Tunnel { host: HostName::parse("news.example").unwrap(), port: 443 },
             Ask::Pass { to: PeerId([4; 32]), envelope: vec![1, 2, 3] },
@@ -327,6 +360,11 @@ mod tests {
     fn lying_lengths_are_refused() {
         assert!(frame_len([255; 4], MAX_FRAME).is_err());
         assert!(!Ask::Blob { root: Hash([0; 32]), len: 5, from: 3, to: 9 }.is_sane());
+        let any =
+            |of: &[u64], most| Ask::Any { root: Hash([0; 32]), len: 9, of: of.to_vec(), most };
+        assert!(any(&[0], 1).is_sane());
+        let unfit = [any(&[], 1), any(&[1], 1), any(&[0], 0), any(&[0, 0], 1), any(&[0], 1 << 40)];
+        assert!(unfit.iter().all(|ask| !ask.is_sane()));
         assert!(!Ask::Punch { from: "router.example:5".into() }.is_sane());
         assert!(!Ask::Blob { root: Hash([0; 32]), len: 1 << 50, from: 3, to: 9 }.is_sane());
         assert!(Ask::from_frame(&[0xff; 20]).is_err());

@@ -7,11 +7,14 @@
 //!
 //! * For a reader the earliest pieces come first, and for all none further ahead than is said: what was not
 //!   passed on yet has to be held. A quicker source gets the earlier ones.
-//! * For a file, and for a reader where others give on what they get, the rarest come first. What nobody has but
-//!   who has all, those who fetch it at the same time divide among them ([`Plan::divide`]), so that they have
-//!   different parts to give to each other; among equals it is drawn by lot.
-//! * An order that brings nothing for longer than its source usually takes is given up, and its pieces go to
-//!   others. What is held by the slowest is asked of a second source at the end, so that nobody waits for it.
+//! * For a file, and for a reader where others give on what they get, the rarest come first; among equals it is drawn
+//!   by lot. Who gives on what it gets ([`Plan::gives_on`]) lets who has all choose among them: that one knows what it
+//!   has given least ([`crate::superseed`]), so that those who fetch it at the same time get different parts to give to
+//!   each other, though they don't know of each other.
+//! * An order that brings nothing for longer than its source usually takes is *late*: its pieces go to others, and its
+//!   source, once it has rested, is asked for one more. It is not cancelled so soon: many may share its line, and
+//!   what is on the way would be sent for nothing. What is held by the slowest is asked of a second source at the end, so
+//!   that nobody waits for it.
 //!
 //! What has bytes, streams and peers is the shell's: it carries out [`Output`] and reports [`Input`].
 
@@ -26,8 +29,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::blob::{GROUP, MAX_LEN, MAX_WINDOW};
 use crate::time::Tick;
 
-/// Bytes of a piece: the largest window.
-pub const PIECE: u64 = MAX_WINDOW;
+/// Bytes of a piece. It is given on when all of it is there, so it is short: a line that many share takes long for it.
+pub const PIECE: u64 = 4 * GROUP;
 /// The most pieces of one body.
 pub const MAX_PIECES: u64 = MAX_LEN / PIECE;
 /// Orders that one source has at a time.
@@ -35,22 +38,26 @@ const DEPTH: usize = 2;
 /// An order is for about as much as its source sends in this time, …
 const SPAN: Duration = Duration::from_millis(400);
 /// … but not for more pieces than this.
-const MOST_PIECES: u64 = 16;
-/// Where others give on what they get, a reader asks who has all for what falls to it of so many pieces, …
-const FAR: u64 = 128;
-/// … and if nothing does, for one of the next so many, by lot …
-const NEAR: u64 = 32;
+const MOST_PIECES: u64 = 64;
+/// It is for so many as long as nothing is known of its source.
+const FIRST_PIECES: u64 = 4;
+/// Where others give on what they get, a reader asks who has all for any of so many pieces …
+const FAR: u64 = 512;
+/// … or, if it gives on nothing, for one of the next so many, by lot …
+const NEAR: u64 = 128;
 /// … unless the reader has waited for so long. Then what they wait for is asked of a second source, too.
 const WAITS: Duration = Duration::from_millis(600);
-/// So many pieces in a row fall to the same one.
-const BLOCK: u64 = 4;
+/// Who may choose chooses among so many pieces at most.
+pub const MOST_NAMED: usize = 256;
 /// Sources of which a plan makes use at a time.
 pub const MAX_SOURCES: usize = 32;
-/// A source of which nothing is known brings the first bytes of an order within this, …
+/// A source of which nothing is known brings the first bytes of an order within this, if somebody reads it, …
 const PRIOR: Duration = Duration::from_secs(3);
-/// … others within so many times what they usually take for that, or for the next bytes, but within these.
+/// … others within so many times what they usually take for that, or for the next bytes, but within these …
 const PATIENCE: u32 = 4;
 const LIMITS: (Duration, Duration) = (Duration::from_millis(750), Duration::from_secs(20));
+/// … or else within so long beyond that: by then a connection that is dead has ended.
+const LATE: Duration = Duration::from_secs(40);
 /// A source that was given up rests so long, twice as long each further time, and is then asked again …
 const REST: Duration = Duration::from_secs(1);
 /// … but not more often than this in a row.
@@ -78,6 +85,8 @@ pub enum Input {
     There(u64),
     /// For so long nobody looked at what came.
     Slept(Duration),
+    /// Its source has chosen these bytes of those that an order lets it choose from.
+    Chose(Order, Range<u64>),
     /// The bytes of an order are there, verified, up to this one.
     Came(Order, u64),
     /// An order broke off: its source rests, and is asked again.
@@ -95,8 +104,12 @@ pub enum Input {
 pub enum Output {
     /// Ask a source for these bytes: whole groups, or to the end.
     Ask(Order, Source, Range<u64>),
+    /// Let a source choose one of these pieces, and as many in a row of them as the number says.
+    Choose(Order, Source, Vec<u64>, u64),
     /// Forget an order: what it still brings is not needed, or was waited for too long.
     Cancel(Order),
+    /// What a source was asked for is late: whoever passes it on may be why.
+    Late(Source),
     /// All of it is there.
     Done,
     /// Pieces are missing, and there is nobody left to ask.
@@ -168,10 +181,8 @@ pub struct Plan {
     /// The number of the first of these.
     first: u64,
     sources: BTreeMap<Source, State>,
-    gone: usize,
-    /// The numbers by which it is divided: our own, and those of sources.
-    own: Option<u64>,
-    numbers: BTreeMap<Source, u64>,
+    /// Whether others get from us what we have got.
+    gives_on: bool,
     orders: BTreeMap<Order, Under>,
     next: Order,
     /// When something was passed on last.
@@ -200,8 +211,9 @@ struct State {
     pause: Option<Duration>,
     /// Whether it may get what it does not have yet.
     grows: bool,
-    /// Whether anything came of it.
+    /// Whether anything came of it, and when last.
     sent: bool,
+    sent_at: Tick,
     faults: u32,
     rests_until: Tick,
 }
@@ -219,10 +231,16 @@ impl State {
         Some(usual?.max(Duration::from_millis(window)))
     }
 
-    /// How long they are waited for.
-    fn patience(&self, begun: bool) -> Duration {
-        let usual = self.usual(begun);
-        usual.map_or(PRIOR, |usual| (usual * PATIENCE).clamp(LIMITS.0, LIMITS.1))
+    /// How long they are waited for, if anything is known of it.
+    fn patience(&self, begun: bool) -> Option<Duration> {
+        Some((self.usual(begun)? * PATIENCE).clamp(LIMITS.0, LIMITS.1))
+    }
+
+    /// How many pieces one order is for.
+    fn pieces_at_once(&self) -> u64 {
+        let span = u64::try_from(SPAN.as_millis()).unwrap_or_default();
+        let pieces = |speed: u64| (speed * span / 1000 / PIECE).clamp(1, MOST_PIECES);
+        self.speed.map_or(FIRST_PIECES, pieces)
     }
 
     /// So much came in this time.
@@ -245,10 +263,23 @@ impl State {
 struct Under {
     source: Source,
     bytes: Range<u64>,
+    /// Of which pieces its source may choose, until it has, and how many; then there are no bytes.
+    may: Vec<u64>,
+    most: u64,
     /// Up to where it came.
     at: u64,
-    /// When something came last, be it of an order before it.
+    /// When something came last, be it of an order before it, which it follows then without a pause.
     since: Tick,
+    follows: bool,
+    /// Since when its pieces may be asked of others meanwhile.
+    late: Option<Tick>,
+}
+
+impl Under {
+    fn new(source: Source, bytes: Range<u64>, since: Tick) -> Self {
+        let at = bytes.start;
+        Self { source, bytes, may: Vec::new(), most: 0, at, since, follows: false, late: None }
+    }
 }
 
 impl Plan {
@@ -263,9 +294,7 @@ impl Plan {
             pieces: VecDeque::new(),
             first,
             sources: BTreeMap::new(),
-            gone: 0,
-            own: None,
-            numbers: BTreeMap::new(),
+            gives_on: false,
             orders: BTreeMap::new(),
             next: LEAD + 1,
             passed_at: None,
@@ -283,11 +312,9 @@ impl Plan {
         LEAD
     }
 
-    /// We give on what we get, as those of the sources do that don't have all. Each of us has a number, the same for all
-    /// who fetch it: what nobody else has falls to one of us.
-    pub fn divide(&mut self, own: u64, others: impl IntoIterator<Item = (Source, u64)>) {
-        self.own = Some(own);
-        self.numbers.extend(others);
+    /// We give on what we get, as those of the sources do that don't have all.
+    pub fn gives_on(&mut self) {
+        self.gives_on = true;
     }
 
     /// Takes in what happened.
@@ -305,7 +332,11 @@ impl Plan {
                 }
             }
             Input::Slept(time) => {
-                self.orders.values_mut().for_each(|under| under.since = under.since + time);
+                for under in self.orders.values_mut() {
+                    under.since = under.since + time;
+                    under.late = under.late.map(|at| at + time);
+                }
+                self.sources.values_mut().for_each(|state| state.sent_at = state.sent_at + time);
                 self.passed_at = self.passed_at.map(|at| at + time);
             }
             Input::Timeout => {}
@@ -320,16 +351,14 @@ impl Plan {
                     piece.there = true;
                 }
             }
+            Input::Chose(order, bytes) => self.chose(order, bytes, now),
             Input::Came(order, to) => self.came(order, to, now),
             Input::Broke(order) => {
-                if let Some(under) = self.put_back(order) {
-                    self.blame(under.source, now);
-                }
+                // If it was late its source was blamed for that.
+                let under = self.put_back(order).filter(|under| under.late.is_none());
+                under.into_iter().for_each(|under| self.blame(under.source, now));
             }
-            Input::Left(source) => {
-                self.leaves(source);
-                self.give_up(source);
-            }
+            Input::Left(source) => self.leaves(source),
             Input::Passed(to) => {
                 self.passed_at = Some(now);
                 self.look_ahead(to);
@@ -360,14 +389,12 @@ impl Plan {
 
     /// Whether all that is wanted is there.
     pub fn is_done(&self) -> bool {
-        let last = self.want.end.div_ceil(PIECE);
-        let left = self.first + self.pieces.len() as u64;
-        left >= last && self.pieces.iter().all(|piece| piece.there)
+        self.sees_end() && self.pieces.iter().all(|piece| piece.there)
     }
 
-    /// How many sources are asked no more.
-    pub fn gone(&self) -> usize {
-        self.gone
+    /// Whether this is a source, and is not asked no more.
+    pub fn knows(&self, source: Source) -> bool {
+        self.sources.contains_key(&source)
     }
 
     /// Whether there is a source that may get pieces that it does not have yet.
@@ -377,6 +404,11 @@ impl Plan {
 
     fn is_read(&self) -> bool {
         self.manner == Manner::InOrder
+    }
+
+    /// Whether it looks ahead to the end.
+    fn sees_end(&self) -> bool {
+        self.first + self.pieces.len() as u64 >= self.want.end.div_ceil(PIECE)
     }
 
     /// All before `at` is passed on.
@@ -396,10 +428,35 @@ impl Plan {
         self.pieces.get_mut(usize::try_from(at).ok()?)
     }
 
+    fn chose(&mut self, order: Order, bytes: Range<u64>, now: Tick) {
+        let Some(under) = self.orders.get_mut(&order) else { return };
+        let (source, most, may) = (under.source, under.most, std::mem::take(&mut under.may));
+        let ends = bytes.end == self.want.end || bytes.end.is_multiple_of(PIECE);
+        let whole = bytes.start < bytes.end && bytes.start.is_multiple_of(PIECE) && ends;
+        let many = pieces_of(&bytes).count() as u64 > most;
+        if !whole || many || !pieces_of(&bytes).all(|piece| may.contains(&piece)) {
+            return self.leaves(source);
+        }
+        self.set_late(order, None, now);
+        // Others may have been asked meanwhile.
+        if pieces_of(&bytes).all(|piece| self.is_there(piece) || self.is_asked(piece)) {
+            self.put_back(order);
+            return self.out.push_back(Output::Cancel(order));
+        }
+        for number in pieces_of(&bytes) {
+            if let Some(piece) = self.piece(number) {
+                piece.asked += 1;
+            }
+        }
+        if let Some(under) = self.orders.get_mut(&order) {
+            (under.at, under.bytes) = (bytes.start, bytes);
+        }
+    }
+
     fn came(&mut self, order: Order, to: u64, now: Tick) {
         let Some(under) = self.orders.get_mut(&order) else { return };
         let (before, took) = (under.at, now - under.since);
-        let begun = before > under.bytes.start;
+        let begun = before > under.bytes.start || under.follows;
         under.at = to.clamp(before, under.bytes.end);
         let (at, source, over) = (under.at, under.source, under.at >= under.bytes.end);
         if let Some(state) = self.sources.get_mut(&source) {
@@ -411,12 +468,15 @@ impl Plan {
             } else if order != LEAD {
                 State::paused(&mut state.first, took);
             }
-            state.sent = true;
+            (state.sent, state.sent_at) = (true, now);
         }
         // What is sent one after the other is waited for one after the other.
         for under in self.orders.values_mut().filter(|under| under.source == source) {
-            under.since = now;
+            if under.late.is_none() {
+                (under.since, under.follows) = (now, true);
+            }
         }
+        self.set_late(order, None, now);
         let pieces = self.whole(before..at);
         for number in pieces {
             if let Some(piece) = self.piece(number) {
@@ -424,8 +484,13 @@ impl Plan {
             }
             self.drop_others(number, order);
         }
-        if over {
+        // Others have brought what comes next of it.
+        let passed = !over && self.piece(at / PIECE).is_none_or(|piece| piece.there);
+        if over || passed {
             self.put_back(order);
+        }
+        if passed {
+            self.out.push_back(Output::Cancel(order));
         }
     }
 
@@ -438,7 +503,7 @@ impl Plan {
 
     /// Who else was asked for a piece that is there need not send it.
     fn drop_others(&mut self, piece: u64, order: Order) {
-        let sends = |under: &Under| under.at / PIECE == piece;
+        let sends = |under: &Under| under.may.is_empty() && under.at / PIECE == piece;
         let others = self.orders.iter().filter(|(other, under)| **other != order && sends(under));
         let others: Vec<_> = others.map(|(other, _)| *other).collect();
         for other in others {
@@ -450,7 +515,7 @@ impl Plan {
     /// An order is over: what of it is not there may be asked of others.
     fn put_back(&mut self, order: Order) -> Option<Under> {
         let under = self.orders.remove(&order)?;
-        for number in pieces_of(&under.bytes) {
+        for number in pieces_of(&under.bytes).filter(|_| under.late.is_none()) {
             if let Some(piece) = self.piece(number) {
                 piece.asked = piece.asked.saturating_sub(1);
             }
@@ -481,13 +546,34 @@ impl Plan {
 
     /// It is asked no more.
     fn leaves(&mut self, source: Source) {
-        self.gone += usize::from(self.sources.remove(&source).is_some());
+        self.sources.remove(&source);
+        self.give_up(source);
     }
 
     fn due(&self, under: &Under) -> Tick {
+        if let Some(late) = under.late {
+            return late + LATE;
+        }
         let begun = under.at > under.bytes.start;
-        let state = self.sources.get(&under.source);
-        under.since + state.map_or(PRIOR, |state| state.patience(begun))
+        let known = self.sources.get(&under.source).and_then(|state| state.patience(begun));
+        let patience = known.unwrap_or(if self.is_read() { PRIOR } else { LIMITS.1 });
+        under.since + patience
+    }
+
+    /// An order is late since then, or no longer: its pieces may be asked of others, or are asked of its source.
+    fn set_late(&mut self, order: Order, late: Option<Tick>, now: Tick) {
+        let Some(under) = self.orders.get_mut(&order) else { return };
+        let before = std::mem::replace(&mut under.late, late);
+        if before.is_some() == late.is_some() {
+            return;
+        }
+        under.since = now;
+        for number in pieces_of(&under.bytes.clone()) {
+            if let Some(piece) = self.piece(number) {
+                let less = piece.asked.saturating_sub(1);
+                piece.asked = if late.is_some() { less } else { piece.asked + 1 };
+            }
+        }
     }
 
     /// Whether who reads waits for the next piece.
@@ -495,13 +581,29 @@ impl Plan {
         self.is_read() && self.passed_at.is_some_and(|at| now >= at + WAITS)
     }
 
-    /// Orders that bring nothing are given up.
+    /// Orders that bring nothing are late, and given up in the end.
     fn check(&mut self, now: Tick) {
-        let late = self.orders.values().filter(|under| now >= self.due(under));
-        let late: BTreeSet<_> = late.map(|under| under.source).collect();
-        for source in late {
-            self.give_up(source);
+        let due = self.orders.iter().filter(|(_, under)| now >= self.due(under));
+        let due: Vec<_> = due.map(|(order, under)| (*order, under.source, under.late)).collect();
+        let mut slow = BTreeSet::new();
+        for (order, source, late) in due {
+            let state = self.sources.get(&source);
+            match late {
+                None if state.is_some_and(|state| state.sent) => {
+                    self.set_late(order, Some(now), now);
+                    slow.insert(source);
+                }
+                // It has sent other things: this one is not coming.
+                Some(since) if state.is_some_and(|state| state.sent_at > since) => {
+                    self.put_back(order);
+                    self.out.push_back(Output::Cancel(order));
+                }
+                None | Some(_) => self.leaves(source),
+            }
+        }
+        for source in slow {
             self.blame(source, now);
+            self.out.push_back(Output::Late(source));
         }
     }
 
@@ -513,26 +615,43 @@ impl Plan {
         let idle: Vec<_> = idle.into_iter().map(|(source, _)| *source).collect();
         for depth in 0..DEPTH {
             for source in &idle {
-                let busy = self.orders.values().filter(|under| under.source == *source).count();
-                // One that has proven nothing yet is not asked for more than one thing.
-                let proven = self.sources[source].sent;
-                if busy > depth || (busy > 0 && !proven) {
+                let of_it = self.orders.values().filter(|under| under.source == *source);
+                let (late, busy): (Vec<_>, Vec<_>) = of_it.partition(|under| under.late.is_some());
+                let (late, busy) = (late.len(), busy.len());
+                // One that is late, has proven nothing yet, or has not chosen yet, is not asked for more than one thing.
+                let chooses = |under: &Under| under.source == *source && !under.may.is_empty();
+                let chooses = self.orders.values().any(chooses);
+                let alone = late > 0 || !self.sources[source].sent || chooses;
+                if busy > depth || (busy > 0 && alone) || late > DEPTH {
                     continue;
                 }
-                let first = self.choose(*source, now).or_else(|| self.choose_twice(*source, busy));
-                if let Some(first) = first {
-                    self.ask(*source, first, now);
+                let mut of = self.choose(*source, now);
+                if of.is_empty() {
+                    of.extend(self.choose_twice(*source, busy));
+                }
+                match &of[..] {
+                    [] => {}
+                    [first] => self.ask(*source, *first, now),
+                    _ => self.let_choose(*source, of, now),
                 }
             }
         }
     }
 
-    /// A piece that nobody was asked for.
-    fn choose(&mut self, source: Source, now: Tick) -> Option<u64> {
-        let has = self.sources.get(&source)?.has.as_ref();
+    /// A piece that nobody was asked for, or several of which the source may choose.
+    fn choose(&mut self, source: Source, now: Tick) -> Vec<u64> {
+        let Some(state) = self.sources.get(&source) else { return Vec::new() };
+        let has = state.has.as_ref();
+        // Who reads may get it by another guard; of a file it may still be on the way, unless other things came since.
+        let sent_at = state.sent_at;
+        let late = self.orders.values().filter(|under| under.source == source);
+        let late = late.filter(|under| under.late.is_some_and(|late| sent_at <= late));
+        let late: Vec<_> =
+            late.filter(|_| !self.is_read()).map(|under| pieces_of(&under.bytes)).collect();
         let free = |(at, piece): (usize, &Piece)| {
             let number = self.first + at as u64;
-            let is_free = !piece.there && piece.asked == 0;
+            let is_late = late.iter().any(|late| late.contains(&number));
+            let is_free = !piece.there && piece.asked == 0 && !is_late;
             (is_free && has.is_none_or(|has| has.has(number))).then_some(number)
         };
         let mut free: Vec<_> = self.pieces.iter().enumerate().filter_map(free).collect();
@@ -540,47 +659,35 @@ impl Plan {
             // Who has all is asked for what others can give on, unless there are none, or the reader waits.
             let waits = self.waits(now);
             if waits && let Some(next) = self.waited_for(source, now) {
-                return Some(next);
+                return vec![next];
             }
             if has.is_some() || waits || !self.hopes() {
-                return free.first().copied();
+                free.truncate(1);
+                return free;
             }
         }
-        if has.is_none() {
-            let reach = if self.is_read() { self.first + FAR } else { u64::MAX };
-            let ours = free.iter().take_while(|piece| **piece < reach);
-            let ours = ours.copied().filter(|piece| self.falls_to_us(*piece)).collect();
-            let ours = self.one_of_the_rarest(ours);
-            if ours.is_some() {
-                return ours;
-            }
-        }
+        let chooses = has.is_none() && self.gives_on;
         if self.is_read() {
-            let near = free.partition_point(|piece| *piece < self.first + NEAR);
-            free.truncate(near.max(1));
+            let reach = self.first + if chooses { FAR } else { NEAR };
+            free.truncate(free.partition_point(|piece| *piece < reach).max(1));
         }
-        self.one_of_the_rarest(free)
+        let mut rarest = self.rarest(free);
+        if chooses {
+            rarest.truncate(MOST_NAMED);
+            return rarest;
+        }
+        let lot = self.dice.next_u64() % (rarest.len() as u64).max(1);
+        rarest.get(usize::try_from(lot).unwrap_or_default()).copied().into_iter().collect()
     }
 
-    fn one_of_the_rarest(&mut self, mut pieces: Vec<u64>) -> Option<u64> {
+    fn rarest(&self, mut pieces: Vec<u64>) -> Vec<u64> {
         let rarity = |piece: u64| {
             let has = |state: &&State| state.has.as_ref().is_none_or(|has| has.has(piece));
             self.sources.values().filter(has).count()
         };
-        let rarest = pieces.iter().map(|piece| rarity(*piece)).min()?;
-        pieces.retain(|piece| rarity(*piece) == rarest);
-        let lot = usize::try_from(self.dice.next_u64() % pieces.len() as u64).unwrap_or_default();
-        pieces.get(lot).copied()
-    }
-
-    /// Whether it is ours to get a piece from who has all.
-    fn falls_to_us(&self, piece: u64) -> bool {
-        let block = piece / BLOCK;
-        let Some(own) = self.own.map(|own| lot(own, block)) else { return false };
-        let others = self.numbers.iter().filter(|(source, _)| {
-            self.sources.get(source).is_some_and(|state| state.grows && state.has.is_some())
-        });
-        others.map(|(_, number)| lot(*number, block)).all(|other| other < own)
+        let rarest = pieces.iter().map(|piece| rarity(*piece)).min();
+        pieces.retain(|piece| Some(rarity(*piece)) == rarest);
+        pieces
     }
 
     /// The next piece, if one other source alone was asked for it and is slower with it than usual, and this one has
@@ -589,8 +696,9 @@ impl Plan {
         let state = self.sources.get(&source).filter(|state| state.sent)?;
         let has = state.has.as_ref().is_none_or(|has| has.has(self.first));
         self.pieces.front().filter(|piece| has && !piece.there && piece.asked == 1)?;
-        let under =
-            self.orders.values().find(|under| pieces_of(&under.bytes).contains(&self.first))?;
+        let asked =
+            |under: &&Under| under.late.is_none() && pieces_of(&under.bytes).contains(&self.first);
+        let under = self.orders.values().find(asked)?;
         let begun = under.at > under.bytes.start;
         let usual = self.sources.get(&under.source).and_then(|state| state.usual(begun));
         let late = now >= under.since + usual.map_or(WAITS, |usual| WAITS.max(usual * 2));
@@ -607,14 +715,21 @@ impl Plan {
             let speed = self.sources.get(&under.source).and_then(|state| state.speed);
             speed.map(|speed| left.saturating_mul(1000) / speed.max(1))
         };
-        let slower = self.orders.values().filter(|under| {
+        let has_it = |under: &Under, piece| {
+            under.source == source && pieces_of(&under.bytes).contains(&piece)
+        };
+        let chosen = self.orders.values().filter(|under| under.may.is_empty());
+        let slower = chosen.filter(|under| {
             let piece = under.at / PIECE;
+            if self.orders.values().any(|own| has_it(own, piece)) {
+                return false;
+            }
             let asked = piece
                 .checked_sub(self.first)
                 .and_then(|at| self.pieces.get(usize::try_from(at).ok()?));
             let once = asked.is_some_and(|piece| !piece.there && usize::from(piece.asked) < TWICE);
             let has = state.has.as_ref().is_none_or(|has| has.has(piece));
-            once && has && under.source != source && wait(under).is_none_or(|wait| wait > own * 2)
+            once && has && wait(under).is_none_or(|wait| wait > own * 2)
         });
         match self.manner {
             Manner::InOrder => slower.map(|under| under.at / PIECE).min(),
@@ -628,25 +743,18 @@ impl Plan {
     /// Asks a source for a piece and, if it is quick, those after it.
     fn ask(&mut self, source: Source, first: u64, now: Tick) {
         let state = &self.sources[&source];
-        let span = u64::try_from(SPAN.as_millis()).unwrap_or_default();
-        let most =
-            state.speed.map_or(1, |speed| (speed * span / 1000 / PIECE).clamp(1, MOST_PIECES));
-        // What falls to another one is not asked for with what falls to us.
-        let ours = state.has.is_none() && self.falls_to_us(first);
-        let mut end = first;
-        for number in first..first + most {
-            let at = usize::try_from(number - self.first).unwrap_or(usize::MAX);
-            let Some(piece) = self.pieces.get(at).filter(|piece| !piece.there) else { break };
-            let has = state.has.as_ref().is_none_or(|has| has.has(number));
-            // The first may be asked for twice, and then it alone.
-            if !has || (number > first && piece.asked > 0) || end > first && self.is_asked(first) {
-                break;
-            }
-            if ours && !self.falls_to_us(number) {
-                break;
-            }
-            end = number + 1;
-        }
+        // What a slower one was asked for, a second one may be, too, for a reader with some of what comes after it.
+        let twice = self.known(first).map_or(0, |piece| piece.asked);
+        let most = match twice {
+            0 => state.pieces_at_once(),
+            _ if self.is_read() && self.sees_end() => state.pieces_at_once().min(FIRST_PIECES),
+            _ => 1,
+        };
+        let like_it = |number: &u64| {
+            let has = state.has.as_ref().is_none_or(|has| has.has(*number));
+            has && self.known(*number).is_some_and(|piece| !piece.there && piece.asked == twice)
+        };
+        let end = (first..first + most).take_while(like_it).last().map_or(first, |last| last + 1);
         let start = (first * PIECE).max(self.want.start / GROUP * GROUP);
         let bytes = start..(end * PIECE).min(self.want.end);
         let order = self.next;
@@ -655,27 +763,38 @@ impl Plan {
         self.out.push_back(Output::Ask(order, source, bytes));
     }
 
+    /// Lets a source choose.
+    fn let_choose(&mut self, source: Source, of: Vec<u64>, now: Tick) {
+        let most = self.sources[&source].pieces_at_once();
+        let order = self.next;
+        self.next += 1;
+        let under = Under { most, may: of.clone(), ..Under::new(source, 0..0, now) };
+        self.orders.insert(order, under);
+        self.out.push_back(Output::Choose(order, source, of, most));
+    }
+
     fn order(&mut self, order: Order, source: Source, bytes: Range<u64>, now: Tick) {
         for number in pieces_of(&bytes) {
             if let Some(piece) = self.piece(number) {
                 piece.asked += 1;
             }
         }
-        self.orders.insert(order, Under { source, at: bytes.start, bytes, since: now });
+        self.orders.insert(order, Under::new(source, bytes, now));
     }
 
     fn is_asked(&self, piece: u64) -> bool {
-        let at = piece.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        at.and_then(|at| self.pieces.get(at)).is_some_and(|piece| piece.asked > 0)
+        self.known(piece).is_some_and(|piece| piece.asked > 0)
     }
-}
 
-/// Who of all has the highest one gets a block from who has all. It spreads well and is quick, as SplitMix64 is.
-fn lot(number: u64, block: u64) -> u64 {
-    let mixed = number ^ block.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
+    /// Whether it is, or was passed on.
+    fn is_there(&self, piece: u64) -> bool {
+        self.known(piece).is_none_or(|piece| piece.there)
+    }
+
+    fn known(&self, piece: u64) -> Option<&Piece> {
+        let at = piece.checked_sub(self.first)?;
+        self.pieces.get(usize::try_from(at).ok()?)
+    }
 }
 
 /// The pieces that these bytes lie in.

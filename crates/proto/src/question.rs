@@ -75,7 +75,9 @@ pub fn seal_question(
 
 /// Whether it only asks for what the node holds: nothing else is done for who hides.
 fn is_question(ask: &Ask) -> bool {
-    matches!(ask, Ask::Fetch { .. } | Ask::Blob { .. } | Ask::Has { .. }) && ask.is_sane()
+    let asks =
+        matches!(ask, Ask::Fetch { .. } | Ask::Blob { .. } | Ask::Any { .. } | Ask::Has { .. });
+    asks && ask.is_sane()
 }
 
 #[cfg(test)]

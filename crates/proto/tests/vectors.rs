@@ -208,12 +208,13 @@ fn card() -> Signed<Card> {
     Signed::sign(&Card { v: 1, peer, veil, made_at }, &root())
 }
 
-fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 14] {
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 15] {
     let host = HostName::parse("news.example").expect("a host");
     [
         ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
         ("ask_blob", Ask::Blob { root: tree().0, len: LEN, from: WINDOW_START, to: LEN }),
         ("ask_has", Ask::Has { root: tree().0, len: LEN }),
+        ("ask_any", Ask::Any { root: tree().0, len: LEN, of: vec![0], most: 1 }),
         ("ask_inject", Ask::Inject { envelope: envelope.clone() }),
         ("ask_tunnel", Ask::Tunnel { host, port: 443 }),
         ("ask_pass", Ask::Pass { to: PeerId([4; 32]), envelope }),
@@ -249,13 +250,14 @@ fn offer() -> Offer {
     Offer { key: wanted().key(), fetched_at: UnixTime(NOT_BEFORE), len: LEN }
 }
 
-fn answers() -> [(&'static str, Answer); 9] {
+fn answers() -> [(&'static str, Answer); 10] {
     let revocation = Some(Signed::sign(&revocation(), &root()));
     [
         ("answer_found", Answer::Found { snapshot: snapshot(), revocation }),
         ("answer_nothing", Answer::Nothing),
         ("answer_open", Answer::Open),
         ("answer_has", Answer::Has { pieces: Some([0, 2, 64].into_iter().collect()) }),
+        ("answer_chosen", Answer::Chosen { from: 0, to: LEN }),
         ("answer_nodes", Answer::Nodes { cards: vec![card()] }),
         ("answer_offers", Answer::Offers { offers: vec![offer()] }),
         ("answer_seen", Answer::Seen { at: "192.0.2.1:7000".into() }),

@@ -1,5 +1,6 @@
 //! How somebody learns who has it: those they know are asked, and the injector, which names some whom it asked to hold it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use busel_proto::blob;
@@ -8,6 +9,7 @@ use busel_proto::holders::NAMED;
 use busel_proto::memory::Step;
 use busel_proto::plan::{Pieces, Plan};
 use busel_proto::race::{self, Race};
+use busel_proto::time::Tick;
 
 use super::{AHEAD, Event, Finding, HELD, KEY, Load, Ordered, ROOT, Source, Swarm};
 use crate::guarded::Guarded;
@@ -36,10 +38,8 @@ impl Swarm {
             self.held.said(&KEY, ROOT, id, true, now);
         } else if self.loads[id].is_none() {
             self.begin(id, false);
-            let own = *holders == [self.injector()];
             let sources = holders.iter().map(|node| Source { node: *node, by: Vec::new() });
-            let route = if own { Route::Injector } else { Route::Swarm };
-            self.takes_from(id, sources.collect(), route, None);
+            self.takes_from(id, sources.collect(), Route::Injector, None);
         }
     }
 
@@ -79,7 +79,9 @@ impl Swarm {
             plan: Plan::new(0..self.len, ahead, self.manner, self.chance.seed()),
             sources: Vec::new(),
             spare: Vec::new(),
-            replaced: 0,
+            base: 0,
+            joined: Vec::new(),
+            unheard: Vec::new(),
             orders: [].into(),
             labels: 0,
             there: Pieces::default(),
@@ -89,31 +91,59 @@ impl Swarm {
             first: None,
             whole: None,
             wakes: None,
-            lost: 0,
+            race_wakes: None,
+            requests: 0,
+            trying: Vec::new(),
             by: None,
+            hit: false,
             reads,
         }));
         self.drive_race(id);
     }
 
-    pub(super) fn with_race(&mut self, id: Id, act: impl FnOnce(&mut Race)) {
+    /// Something happened to a route of somebody.
+    pub(super) fn tell_race(&mut self, id: Id, input: race::Input) {
+        let now = self.queue.now();
         if let Some(race) = self.loads[id].as_mut().and_then(|load| load.race.as_mut()) {
-            act(race);
+            race.handle(input, now);
+            self.drive_race(id);
         }
     }
 
-    pub(super) fn drive_race(&mut self, id: Id) {
+    fn drive_race(&mut self, id: Id) {
         loop {
-            let Some(race) = self.loads[id].as_mut().and_then(|load| load.race.as_mut()) else {
-                return;
-            };
+            let Some(load) = &mut self.loads[id] else { return };
+            let Some(race) = &mut load.race else { return };
             match race.poll() {
-                race::Output::Start(Route::Swarm) => self.ask_known(id),
-                race::Output::Start(_) => self.request(id),
-                race::Output::Wait(Some(at)) => return self.queue.at(at, Event::Race(id)),
-                race::Output::Wait(None) | race::Output::GiveUp => return,
-                race::Output::Cancel(_) | race::Output::Deliver(_) | race::Output::DeliverStale => {
+                race::Output::Start(route) => {
+                    load.trying.push(route);
+                    match route {
+                        Route::Swarm => self.ask_known(id),
+                        _ => self.request(id),
+                    }
                 }
+                race::Output::Cancel(route) => {
+                    load.trying.retain(|trying| *trying != route);
+                    if load.by == Some(route) {
+                        self.stop(id);
+                    }
+                    if route == Route::Swarm {
+                        self.cancel_asked(id);
+                    }
+                }
+                race::Output::Wait(until) => {
+                    let sooner = |at: &Tick| load.race_wakes.is_none_or(|wakes| wakes > *at);
+                    if let Some(at) = until.filter(sooner) {
+                        load.race_wakes = Some(at);
+                        self.queue.at(at, Event::Race(id));
+                    }
+                    return;
+                }
+                race::Output::GiveUp => {
+                    load.race = None;
+                    return self.gives_up(id);
+                }
+                race::Output::Deliver(_) | race::Output::DeliverStale => {}
             }
         }
     }
@@ -134,6 +164,7 @@ impl Swarm {
         let Some(load) = &mut self.loads[id] else { return };
         load.open = known;
         load.ways = guards;
+        load.nothing.clear();
         for place in 0..known {
             let at = now + STAGGER * u32::try_from(place).unwrap_or(u32::MAX);
             self.queue.at(at, Event::Asks(id, place));
@@ -145,7 +176,8 @@ impl Swarm {
 
     /// It is asked whether it has it, unless another one has answered.
     pub(super) fn asks(&mut self, id: Id, place: usize) {
-        let Some(load) = self.loads[id].as_ref().filter(|load| load.by.is_none()) else { return };
+        let load = self.loads[id].as_ref().filter(|load| load.tries(Route::Swarm));
+        let Some(load) = load else { return };
         let node = self.people[id].known[place];
         let by = Self::by(&load.ways, node);
         if let Some((by, far)) = self.through(id, &by, node) {
@@ -153,41 +185,41 @@ impl Swarm {
         }
     }
 
-    /// Who has it sends the beginning with the answer.
+    /// Who has it sends the beginning, or what comes next, with the answer.
     pub(super) fn asked(&mut self, id: Id, place: usize, by: Option<Id>) {
         let node = self.people[id].known[place];
-        if !self.has_beginning(node) {
+        let load = self.loads[id].as_ref().filter(|load| load.tries(Route::Swarm));
+        let Some(from) = load.map(|load| load.passed) else { return };
+        let bytes = from..blob::lead(from, self.len);
+        if !self.says_it_has(node, bytes.clone()) {
             let far = self.far(id, by, node);
             return self.queue.at(self.queue.now() + far, Event::HasNothing(id, place));
         }
-        let len = self.len;
-        let Some(load) = self.loads[id].as_mut().filter(|load| load.by.is_none()) else { return };
+        let Some(load) = &mut self.loads[id] else { return };
         let label = load.label();
         load.asked.insert(label, node);
-        let bytes = 0..blob::lead(0, len);
         self.ordered(Ordered { source: node, reader: id, by, label, bytes });
     }
 
     fn nobody(&mut self, id: Id) {
-        let now = self.queue.now();
-        let failed =
-            race::Input::Failed { route: Route::Swarm, failure: Failure::NobodyHasIt, sent: false };
-        self.with_race(id, |race| race.handle(failed, now));
-        self.drive_race(id);
+        let (route, failure) = (Route::Swarm, Failure::NobodyHasIt);
+        self.tell_race(id, race::Input::Failed { route, failure, sent: false });
     }
 
-    fn has_beginning(&self, id: Id) -> bool {
+    fn says_it_has(&self, id: Id, bytes: Range<u64>) -> bool {
         let person = &self.people[id];
-        let part = || self.has(id, 0..blob::lead(0, self.len));
+        let part = || self.has(id, bytes);
         self.whole[id] || person.open && (person.manners != Manners::Honest || part())
     }
 
     pub(super) fn has_nothing(&mut self, id: Id, place: usize) {
         let node = self.people[id].known[place];
-        let Some(load) = &mut self.loads[id] else { return };
-        load.open -= 1;
+        let Some(load) = self.loads[id].as_mut().filter(|load| load.tries(Route::Swarm)) else {
+            return;
+        };
+        load.open = load.open.saturating_sub(1);
         load.nothing.push(node);
-        if load.by.is_none() && load.open == 0 {
+        if load.open == 0 {
             self.nobody(id);
         }
     }
@@ -243,12 +275,13 @@ impl Swarm {
     pub(super) fn requested(&mut self, id: Id, by: Option<Id>) {
         let now = self.queue.now();
         self.requests += 1;
-        let lost =
-            self.loads[id].as_ref().map_or(0, |load| u8::try_from(load.lost).unwrap_or(u8::MAX));
+        let Some(load) = &mut self.loads[id] else { return };
+        let before = load.requests;
+        load.requests = before.saturating_add(1);
         let holders = match self.finding {
             Finding::Asking => Vec::new(),
             // Who has tried those that were named is sent it.
-            Finding::Named if lost > 0 => Vec::new(),
+            Finding::Named if before > 0 => Vec::new(),
             Finding::Named if self.bodies < SEEDS => Vec::new(),
             Finding::Named => self.some_holders(id),
             Finding::Held => {
@@ -260,7 +293,7 @@ impl Swarm {
                     self.idle.retain(|idle| *idle != one);
                     self.ask_to_hold(one);
                 }
-                self.held.named(&KEY, ROOT, lost)
+                self.held.named(&KEY, ROOT, before)
             }
         };
         self.words += HEAD + holders.len() as u64 * CARD;
@@ -298,7 +331,7 @@ impl Swarm {
 
     /// The injector has answered: these hold it, or it sends it itself. Each is asked through one guard.
     pub(super) fn told(&mut self, id: Id, holders: &[Id], by: Option<Id>) {
-        if self.loads[id].as_ref().is_none_or(|load| load.by.is_some()) {
+        if !self.loads[id].as_ref().is_some_and(|load| load.tries(Route::Injector)) {
             return;
         }
         if holders.is_empty() {
@@ -312,6 +345,6 @@ impl Swarm {
             let by = others.get(nth % others.len().max(1)).copied().into_iter().collect();
             Source { node: *node, by }
         });
-        self.takes_from(id, sources.collect(), Route::Swarm, None);
+        self.takes_from(id, sources.collect(), Route::Injector, None);
     }
 }

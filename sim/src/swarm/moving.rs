@@ -4,19 +4,21 @@ use std::ops::Range;
 use std::time::Duration;
 
 use busel_proto::blob::{self, GROUP};
-use busel_proto::failure::Route;
+use busel_proto::failure::{Failure, Route};
 use busel_proto::plan::{Input, Output, PIECE, Pieces, Plan};
 use busel_proto::race;
+use busel_proto::superseed::SuperSeed;
+use busel_proto::time::Tick;
 
-use super::{Event, Finding, HELD, KEY, Load, Ordered, ROOT, Source, Swarm};
+use super::{AHEAD, Choice, Event, Finding, HELD, KEY, Load, Ordered, ROOT, Source, Swarm};
 use crate::lines::{PACKET, Packet};
 use crate::people::{Id, Manners};
 
-/// As `node/route/many.rs` has them: how many send, and when a node that has nothing is asked again.
+/// As `node/route/many.rs` has them: how many send, and when and how often a node that has nothing is asked again.
 const MAX_SENDING: usize = 6;
 const AGAIN: Duration = Duration::from_secs(2);
-/// Who has lost all sources so often gives up: a request that was lost is asked anew by who reads.
-const MOST_LOST: u32 = 12;
+const MOST_AGAIN: u32 = 15;
+const HAS_LIMIT: Duration = Duration::from_secs(4);
 /// News of pieces are told after such a pause.
 const NEWS_PAUSE: Duration = Duration::from_millis(100);
 
@@ -31,25 +33,29 @@ impl Swarm {
         begun: Option<u64>,
     ) {
         let now = self.queue.now();
+        // Who sent it until now, and who else was asked, is told that it is not wanted.
+        self.tell_race(id, race::Input::Head(by));
         self.cancel_asked(id);
+        self.stop(id);
+        let own = sources.first().is_some_and(|source| source.node == self.injector());
         let Some(load) = &mut self.loads[id] else { return };
-        load.by = Some(by);
+        (load.by, load.hit) = (Some(by), !own);
+        load.trying.clear();
         for source in &sources {
             let whole = self.whole[source.node];
             assert!(self.people[source.node].open || whole, "a quiet node is asked by nobody");
         }
         load.spare = sources.split_off(sources.len().min(MAX_SENDING));
-        load.replaced = load.plan.gone();
+        load.base = load.sources.len();
+        (load.joined, load.unheard) = (vec![load.base], Vec::new());
         // Those of an earlier try keep their numbers.
         let (base, count) = (load.sources.len(), sources.len());
         if self.people[id].open {
-            let others = sources.iter().enumerate();
-            let others = others.map(|(nth, source)| (base + nth, source.node as u64));
-            load.plan.divide(id as u64, others);
+            load.plan.gives_on();
         }
         let Some(first) = sources.first().cloned() else { return };
         load.sources.extend(sources);
-        let (from, own) = (load.passed, by == Route::Injector);
+        let from = load.passed;
         let lead = from..if own { self.len } else { blob::lead(from, self.len) };
         let order = load.plan.begun(base, lead.clone(), now);
         if own {
@@ -69,41 +75,33 @@ impl Swarm {
                 self.queue.at(now + far, Event::Ordered(ordered(by)));
             }
         }
-        let head = race::Input::Head(if first.node == self.injector() {
-            Route::Injector
-        } else {
-            Route::Swarm
-        });
-        self.with_race(id, |race| race.handle(head, now));
+        self.tell_race(id, race::Input::Waiting);
         if !own {
-            (base..base + count).for_each(|source| self.ask_has(id, source));
+            (base..base + count).for_each(|source| self.ask_has(id, source, 0));
         }
         self.drive(id);
     }
 
-    /// If one is asked no more, the next one is.
-    fn replace(&mut self, id: Id) {
-        loop {
-            let Some(load) = &mut self.loads[id] else { return };
-            if load.replaced >= load.plan.gone() || load.spare.is_empty() {
-                return;
-            }
-            load.replaced += 1;
-            let (next, number) = (load.spare.remove(0), load.sources.len());
-            if self.people[id].open {
-                load.plan.divide(id as u64, [(number, next.node as u64)]);
-            }
-            load.sources.push(next);
-            self.ask_has(id, number);
+    /// Somebody else takes the place of one who has nothing, or is asked no more.
+    fn next_one(&mut self, id: Id) -> bool {
+        let Some(load) = &mut self.loads[id] else { return false };
+        if load.spare.is_empty() {
+            return false;
         }
+        let (next, number) = (load.spare.remove(0), load.sources.len());
+        load.sources.push(next);
+        self.ask_has(id, number, 0);
+        true
     }
 
-    pub(super) fn ask_has(&mut self, id: Id, source: usize) {
-        let load = self.loads[id].as_ref().filter(|load| load.whole.is_none());
-        let Some(Source { node, by }) = load.and_then(|load| load.sources.get(source)).cloned()
-        else {
-            return;
-        };
+    /// A node is asked which pieces it has, for this time.
+    pub(super) fn ask_has(&mut self, id: Id, source: usize, nth: u32) {
+        let load = self.loads[id].as_mut().filter(|load| load.whole.is_none());
+        let Some(load) = load.filter(|load| source < load.sources.len()) else { return };
+        if nth == 0 {
+            load.unheard.push(source);
+        }
+        let Source { node, by } = load.sources[source].clone();
         let has = match &self.loads[node] {
             _ if self.whole[node] || self.people[node].manners != Manners::Honest => Some(None),
             Some(load) if load.whole.is_some() => Some(None),
@@ -111,34 +109,41 @@ impl Swarm {
             _ => None,
         };
         let now = self.queue.now();
-        if let Some((by, far)) = self.through(id, &by, node) {
-            let back = self.far(id, by, node);
-            self.queue.at(now + far + back, Event::Has(id, source, has));
+        match self.through(id, &by, node) {
+            Some((by, far)) => {
+                let at = now + far + self.far(id, by, node);
+                self.queue.at(at, Event::Has(id, source, has, nth));
+            }
+            None => self.queue.at(now + HAS_LIMIT, Event::Has(id, source, None, nth)),
         }
     }
 
-    pub(super) fn says(&mut self, id: Id, source: usize, has: Option<Option<Pieces>>) {
+    pub(super) fn says(&mut self, id: Id, source: usize, has: Option<Option<Pieces>>, nth: u32) {
         let now = self.queue.now();
         let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) else {
             return;
         };
-        let node = load.sources[source].node;
-        match has {
-            None if load.lost > 0 => {}
-            None => self.queue.at(now + AGAIN, Event::AskHas(id, source)),
-            Some(pieces) => {
-                load.plan.handle(Input::Joined(source, pieces.clone()), now);
-                if let Some(pieces) = pieces {
-                    match &mut self.loads[node] {
-                        Some(there) => there.listeners.push((id, source, pieces)),
-                        // It has given up meanwhile.
-                        None => self.settled(id, source),
-                    }
-                    self.tell_soon(node);
-                }
-                self.drive(id);
-            }
+        // Those of an earlier try do not matter any more.
+        if source < load.base {
+            return;
         }
+        load.unheard.retain(|unheard| *unheard != source);
+        let node = load.sources[source].node;
+        if let Some(pieces) = has {
+            load.joined.push(source);
+            load.plan.handle(Input::Joined(source, pieces.clone()), now);
+            if let Some(pieces) = pieces {
+                match &mut self.loads[node] {
+                    Some(there) => there.listeners.push((id, source, pieces)),
+                    // It has given up meanwhile.
+                    None => self.settled(id, source),
+                }
+                self.tell_soon(node);
+            }
+        } else if !load.plan.knows(source) && !self.next_one(id) && nth < MOST_AGAIN {
+            self.queue.at(now + AGAIN, Event::AskHas(id, source, nth + 1));
+        }
+        self.drive(id);
     }
 
     fn tell_soon(&mut self, id: Id) {
@@ -165,7 +170,7 @@ impl Swarm {
             else {
                 continue;
             };
-            for piece in pieces {
+            for piece in pieces.into_iter().filter(|_| source >= load.base) {
                 load.plan.handle(Input::Has(source, piece), now);
             }
             self.drive(listener);
@@ -179,6 +184,12 @@ impl Swarm {
             let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) else {
                 return;
             };
+            let gone = load.joined.iter().position(|source| !load.plan.knows(*source));
+            if let Some(gone) = gone {
+                load.joined.swap_remove(gone);
+                self.next_one(id);
+                continue;
+            }
             match load.plan.poll(now) {
                 Output::Ask(order, number, bytes) => {
                     let label = load.label();
@@ -189,25 +200,30 @@ impl Swarm {
                         self.queue.at(now + far, Event::Ordered(ordered));
                     }
                 }
+                Output::Choose(order, number, of, most) => {
+                    let label = load.label();
+                    load.orders.insert(label, (order, number));
+                    let Source { node, by } = load.sources[number].clone();
+                    if let Some((by, far)) = self.through(id, &by, node) {
+                        let choice = Choice { source: node, reader: id, by, label, of, most };
+                        self.queue.at(now + far, Event::MayChoose(choice));
+                    }
+                }
                 Output::Cancel(order) => {
                     let mut labels = load.orders.iter().filter(|(_, (of, _))| *of == order);
                     if let Some((label, (_, number))) =
                         labels.next().map(|(label, of)| (*label, *of))
                     {
                         load.orders.remove(&label);
-                        let source = &mut load.sources[number];
-                        let senders = [&source.by[..], &[source.node]].concat();
-                        pass_by_others(source);
-                        self.drop_order(id, &senders, label);
+                        self.unwanted(id, number, label);
                     }
                 }
+                Output::Late(source) => pass_by_others(&mut load.sources[source]),
                 Output::Done => return self.whole_at(id),
-                Output::Lost if load.spare.is_empty() => return self.lost(id),
-                Output::Lost => return self.replace(id),
+                Output::Lost if load.unheard.is_empty() => return self.lost(id),
                 // Those who are asked have it not, and get it not.
-                Output::Wait(None) if load.orders.is_empty() && !load.plan.hopes() => {
-                    return self.lost(id);
-                }
+                Output::Wait(None) if load.is_stuck() => return self.lost(id),
+                Output::Lost => return,
                 Output::Wait(until) => {
                     if let Some(until) =
                         until.filter(|until| load.wakes.is_none_or(|at| at > *until))
@@ -215,10 +231,19 @@ impl Swarm {
                         load.wakes = Some(until);
                         self.queue.at(until, Event::Plan(id));
                     }
-                    return self.replace(id);
+                    return;
                 }
             }
         }
+    }
+
+    /// A source, and who passes it on, is told that something is not wanted any more.
+    fn unwanted(&mut self, id: Id, number: usize, label: u64) {
+        let Some(load) = &self.loads[id] else { return };
+        let source = &load.sources[number];
+        let senders = [&source.by[..], &[source.node]].concat();
+        let at = self.queue.now() + self.far(id, None, source.node);
+        self.queue.at(at, Event::Dropped(id, senders, label));
     }
 
     /// Something is not wanted any more: these don't send, or pass on, what they have not yet.
@@ -231,6 +256,7 @@ impl Swarm {
         let Some(load) = &mut self.loads[id] else { return };
         load.whole = Some(now);
         load.race = None;
+        load.trying.clear();
         load.orders.clear();
         self.guarded.remove(&id);
         match self.finding {
@@ -241,29 +267,42 @@ impl Swarm {
         self.tell_soon(id);
     }
 
-    /// Nobody of these has it after all: the injector is asked, and in the end has to send it.
+    /// Nobody of these has it after all.
     fn lost(&mut self, id: Id) {
         let now = self.queue.now();
+        self.stop(id);
         let Some(load) = &mut self.loads[id] else { return };
-        load.lost += 1;
-        if !load.reads {
-            self.held.said(&KEY, ROOT, id, false, now);
-            self.gives_up(id);
-            // Its owner may want to read it later.
-            self.loads[id] = None;
-            return;
+        if load.race.is_some() {
+            let Some(route) = load.by.take() else { return };
+            let failure = Failure::NobodyHasIt;
+            return self.tell_race(id, race::Input::Failed { route, failure, sent: true });
         }
-        if load.lost > MOST_LOST {
-            return self.gives_up(id);
+        // Its owner may want to read it later, or does already.
+        let reads = load.reads.then_some(load.began);
+        self.held.said(&KEY, ROOT, id, false, now);
+        self.gives_up(id);
+        self.loads[id] = None;
+        if let Some(began) = reads {
+            self.begin(id, true);
+            self.loads[id].iter_mut().for_each(|load| load.began = began);
         }
-        load.plan = Plan::new(load.passed..self.len, HELD, self.manner, self.chance.seed());
-        load.orders.clear();
-        load.by = None;
-        self.request(id);
+    }
+
+    /// What was ordered is not wanted any more; what is still missing may be asked of others.
+    pub(super) fn stop(&mut self, id: Id) {
+        let Some(load) = &mut self.loads[id] else { return };
+        let ahead = if self.people[id].open { AHEAD } else { HELD };
+        load.plan = Plan::new(load.passed..self.len, ahead, self.manner, self.chance.seed());
+        load.there.iter().for_each(|piece| load.plan.handle(Input::There(piece), Tick(0)));
+        load.joined.clear();
+        let orders = std::mem::take(&mut load.orders);
+        for (label, (_, number)) in orders {
+            self.unwanted(id, number, label);
+        }
     }
 
     /// It gets no more: who wants it of it is told.
-    fn gives_up(&mut self, id: Id) {
+    pub(super) fn gives_up(&mut self, id: Id) {
         let Some(load) = &mut self.loads[id] else { return };
         for (listener, source, _) in std::mem::take(&mut load.listeners) {
             self.settled(listener, source);
@@ -275,6 +314,40 @@ impl Swarm {
         let now = self.queue.now();
         if let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) {
             load.plan.handle(Input::Settled(source), now);
+        }
+    }
+
+    /// A source is to choose, and sends what it chose.
+    pub(super) fn may_choose(&mut self, choice: Choice) {
+        let Choice { source, reader, by, label, of, most } = choice;
+        let now = self.queue.now();
+        let there = |piece: &u64| self.has(source, piece * PIECE..(piece + 1) * PIECE);
+        let of: Vec<_> = match self.people[source].manners {
+            Manners::Honest => of.into_iter().filter(there).collect(),
+            Manners::Lies => of,
+            Manners::Stalls => return,
+        };
+        let dice = &mut self.chance;
+        let seed = self.superseeds.entry(source).or_insert_with(|| SuperSeed::new(dice.seed()));
+        let chosen = seed.choose(ROOT, &of, most, now);
+        let far = self.far(reader, by, source);
+        let Some(chosen) = chosen else {
+            return self.queue.at(now + far, Event::Nothing(reader, label));
+        };
+        let bytes = chosen.start * PIECE..(chosen.end * PIECE).min(self.len);
+        self.queue.at(now + far, Event::Chose(reader, label, bytes.clone()));
+        self.ordered(Ordered { source, reader, by, label, bytes });
+    }
+
+    /// Somebody is told what its source has chosen.
+    pub(super) fn chose(&mut self, id: Id, label: u64, bytes: Range<u64>) {
+        let now = self.queue.now();
+        let Some(load) = self.loads[id].as_mut().filter(|load| load.whole.is_none()) else {
+            return;
+        };
+        if let Some((order, _)) = load.orders.get(&label).copied() {
+            load.plan.handle(Input::Chose(order, bytes), now);
+            self.drive(id);
         }
     }
 
@@ -359,7 +432,7 @@ impl Swarm {
                 load.asked.remove(&packet.label);
                 return;
             }
-            if load.by.is_none() {
+            if load.tries(Route::Swarm) {
                 self.won(id, packet.label);
             }
         }
@@ -380,12 +453,17 @@ impl Swarm {
             load.first.get_or_insert(now);
         }
         load.plan.handle(Input::Came(order, packet.upto), now);
+        let is_next = (packet.upto - 1) / PIECE == load.passed / PIECE;
         if packet.upto.is_multiple_of(PIECE) || packet.upto == self.len {
             load.there.add((packet.upto - 1) / PIECE);
             let whole = (0..).take_while(|piece| load.there.has(*piece)).count() as u64;
             load.passed = (whole * PIECE).min(self.len);
             load.plan.handle(Input::Passed(load.passed), now);
             self.tell_soon(id);
+        }
+        if is_next {
+            self.tell_race(id, race::Input::Progress);
+            self.tell_race(id, race::Input::Waiting);
         }
         self.drive(id);
     }

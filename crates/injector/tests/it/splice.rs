@@ -154,7 +154,7 @@ async fn a_body_whose_giver_dies_is_continued_from_another_peer_by_its_root() {
                 return;
             }
             assert!(matches!(ask, Ask::Fetch { from: Some(0), root: None, .. }));
-            let begun = [copy.found(None), copy.windows(0)[..5].concat()].concat();
+            let begun = [copy.found(None), copy.windows(0)[..3].concat()].concat();
             stream.send.write_all(&begun).await.unwrap();
             die.notified().await;
         }

@@ -123,7 +123,7 @@ async fn ask_at(node: &Node, path: Path<'_>, want: &Want, at: UnixTime) -> Resul
         root: want.resume.as_ref().and_then(|resume| resume.root),
         new: insists_on_new(want),
         held: (want.method == Method::GET && voice::can_ask_strangers(node))
-            .then_some(want.in_vain),
+            .then_some(want.asked_before),
     };
     let (envelope, key) =
         seal_request(&request, &injector.cert.subkey, &injector.cert.hpke, rand::random())

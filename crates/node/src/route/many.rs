@@ -14,13 +14,12 @@ use std::time::Duration;
 use busel_net::frame;
 use busel_proto::blob::{self, GROUP};
 use busel_proto::failure::Failure;
-use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask, read_news};
 use busel_proto::plan::{Input, Manner, Order, Output, PIECE, Plan, Source};
 use busel_proto::snapshot::Snapshot;
 use busel_proto::time::Tick;
 use bytes::Bytes;
-use futures_util::future::FutureExt;
+use futures_util::future::{AbortHandle, FutureExt};
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt, TryStreamExt};
 
 use super::beside::is_its_fault;
@@ -41,7 +40,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// … but not more often than this.
 const MOST_AGAIN: u32 = 15;
 /// It answers within this.
-const HAS_LIMIT: Duration = Duration::from_secs(9);
+const HAS_LIMIT: Duration = Duration::from_secs(4);
 /// The longest frame of news of what it has got since.
 const MAX_NEWS: usize = 64 * 1024;
 
@@ -61,15 +60,15 @@ struct Many {
     /// Who sends, by the plan's numbers, and who may take the place of one of them.
     ways: Vec<Way>,
     spare: VecDeque<Way>,
-    replaced: usize,
     orders: Vec<Under>,
     news: SelectAll<BoxStream<'static, (Source, Vec<Input>)>>,
-    /// Who has not said yet what it has.
+    /// The talks that bring them: each is ended when another one takes that place.
+    talks: BTreeMap<Source, AbortHandle>,
+    /// Who has not said yet what it has; and who has something.
     unheard: BTreeSet<Source>,
+    joined: BTreeSet<Source>,
     /// What came, by where it begins.
     there: BTreeMap<u64, Bytes>,
-    /// Who sent what is not so: what they have does not matter any more.
-    liars: BTreeSet<Source>,
     /// When nobody wanted more.
     left: Option<Tick>,
     /// Why the last order broke off.
@@ -83,11 +82,19 @@ struct Under {
     bytes: Range<u64>,
     /// Up to where it came.
     at: u64,
-    items: Items,
+    words: BoxStream<'static, Result<Word, Failure>>,
+}
+
+/// What comes of an order.
+enum Word {
+    /// Its source has chosen these bytes.
+    Chosen(Range<u64>),
+    /// The next ones.
+    Data(Bytes),
 }
 
 /// The body of a snapshot from `from` on: the first of these nodes brings the first part of it, and what comes
-/// after that is asked of the first six, and of the next one if one that had something is asked no more. `voice`
+/// after that is asked of the first six, and of the next one in the place of one that has nothing, or fails. `voice`
 /// brings that part already, as `fetch/1` says, if it was asked for so.
 pub(crate) fn body(
     node: &Node,
@@ -114,15 +121,14 @@ pub(crate) fn body(
     };
     let spare = ways.split_off(ways.len().min(MAX_SENDING)).into();
     let mut plan = Plan::new(from..len, ahead, manner, rand::random());
-    if partial.is_some() {
-        let others = ways.iter().enumerate().map(|(source, way)| (source, number(&way.peer)));
-        plan.divide(number(&node.id()), others);
-    }
     let now = node.clock.tick();
     for piece in
         partial.iter().flat_map(|partial| partial.pieces().borrow().iter().collect::<Vec<_>>())
     {
         plan.handle(Input::There(piece), now);
+    }
+    if partial.is_some() {
+        plan.gives_on();
     }
     let order = plan.begun(0, from..lead, now);
     if voice.is_none() {
@@ -130,13 +136,11 @@ pub(crate) fn body(
         plan.handle(Input::Passed(from), now);
     }
     let blob = Blob { root, len, partial: partial.clone() };
-    let items = match voice {
-        Some(voice) => swarm::windows(voice, blob.clone(), from..lead),
+    let words = match voice {
+        Some(voice) => words(swarm::windows(voice, blob.clone(), from..lead)),
         None => part(node, &ways[0], &blob, from..lead),
     };
-    let asked = ways.iter().enumerate();
-    let news = asked.map(|(source, way)| news(node, way, source, &blob)).collect();
-    let many = Many {
+    let mut many = Many {
         node: node.clone(),
         blob,
         partial,
@@ -145,17 +149,18 @@ pub(crate) fn body(
         came: false,
         at: from,
         plan,
-        unheard: (0..ways.len()).collect(),
-        ways,
+        unheard: BTreeSet::new(),
+        joined: [0].into(),
+        talks: BTreeMap::new(),
+        ways: Vec::new(),
         spare,
-        replaced: 0,
-        orders: vec![Under { order, source: 0, bytes: from..lead, at: from, items }],
-        news,
+        orders: vec![Under { order, source: 0, bytes: from..lead, at: from, words }],
+        news: SelectAll::new(),
         there: BTreeMap::new(),
-        liars: BTreeSet::new(),
         left: None,
         why: Failure::CutOff,
     };
+    ways.into_iter().for_each(|way| many.talk_to(way));
     stream::unfold(Some(many), |many| async {
         let mut many = many?;
         let item = many.next().await?;
@@ -173,15 +178,17 @@ impl Many {
             let now = self.node.clock.tick();
             self.plan.handle(Input::Slept(now - left), now);
         }
-        while let Some((at, item)) = next_of(&mut self.orders).now_or_never() {
-            self.heard(at, item);
+        while let Some((at, word)) = next_of(&mut self.orders).now_or_never() {
+            self.heard(at, word);
         }
         loop {
             if self.at >= self.blob.len {
                 return None;
             }
             let next = self.carry_out();
-            if self.replace() {
+            if let Some(gone) = self.joined.iter().copied().find(|of| !self.plan.knows(*of)) {
+                self.joined.remove(&gone);
+                self.replace(gone);
                 continue;
             }
             if let Some(bytes) = self.take().await {
@@ -204,7 +211,7 @@ impl Many {
                 Output::Done => return Some(Err(self.why.clone())),
                 Output::Lost => self.wait(None).await,
                 Output::Wait(until) => self.wait(until).await,
-                Output::Ask(..) | Output::Cancel(_) => {}
+                Output::Ask(..) | Output::Choose(..) | Output::Cancel(_) | Output::Late(_) => {}
             }
         }
     }
@@ -214,39 +221,56 @@ impl Many {
         loop {
             match self.plan.poll(self.node.clock.tick()) {
                 Output::Ask(order, source, bytes) => self.ask(order, source, bytes),
-                Output::Cancel(order) => self.cancel(order),
+                Output::Choose(order, source, of, most) => self.let_choose(order, source, of, most),
+                Output::Cancel(order) => self.orders.retain(|under| under.order != order),
+                Output::Late(source) => pass_by_others(&mut self.ways[source]),
                 other => return other,
             }
         }
     }
 
-    /// Whether somebody takes the place of one who is asked no more.
-    fn replace(&mut self) -> bool {
-        if self.replaced >= self.plan.gone() {
-            return false;
+    /// Somebody else takes the place of one that has nothing, or is asked no more; if there is nobody, it may have something
+    /// later.
+    fn replace(&mut self, source: Source) {
+        if let Some(way) = self.spare.pop_front() {
+            self.hang_up(source);
+            self.talk_to(way);
         }
-        let Some(way) = self.spare.pop_front() else { return false };
-        self.replaced += 1;
+    }
+
+    /// A node is asked which pieces it has, and gets.
+    fn talk_to(&mut self, way: Way) {
         let source = self.ways.len();
-        if self.partial.is_some() {
-            self.plan.divide(number(&self.node.id()), [(source, number(&way.peer))]);
-        }
-        self.news.push(news(&self.node, &way, source, &self.blob));
+        let (news, talk) = stream::abortable(news(&self.node, &way, source, &self.blob));
+        self.news.push(news.boxed());
+        self.talks.insert(source, talk);
         self.unheard.insert(source);
         self.ways.push(way);
-        true
+    }
+
+    /// What it has does not matter any more.
+    fn hang_up(&mut self, source: Source) {
+        self.talks.remove(&source).into_iter().for_each(|talk| talk.abort());
+        self.unheard.remove(&source);
     }
 
     /// Waits for bytes, or news of who has which, or until then.
     async fn wait(&mut self, until: Option<Tick>) {
         tokio::select! {
             biased;
-            (at, item) = next_of(&mut self.orders) => self.heard(at, item),
+            (at, word) = next_of(&mut self.orders) => self.heard(at, word),
             Some((source, news)) = self.news.next() => {
                 self.unheard.remove(&source);
                 let now = self.node.clock.tick();
-                for input in news.into_iter().filter(|_| !self.liars.contains(&source)) {
+                let has_nothing = news == [Input::Settled(source)] && !self.plan.knows(source);
+                for input in news {
+                    if matches!(input, Input::Joined(..)) {
+                        self.joined.insert(source);
+                    }
                     self.plan.handle(input, now);
+                }
+                if has_nothing {
+                    self.replace(source);
                 }
             }
             () = self.node.clock.alarm(until) => {
@@ -303,24 +327,26 @@ impl Many {
     }
 
     fn ask(&mut self, order: Order, source: Source, bytes: Range<u64>) {
-        let items = part(&self.node, &self.ways[source], &self.blob, bytes.clone());
-        self.orders.push(Under { order, source, at: bytes.start, bytes, items });
+        let words = part(&self.node, &self.ways[source], &self.blob, bytes.clone());
+        self.orders.push(Under { order, source, at: bytes.start, bytes, words });
     }
 
-    /// An order is not waited for any more. It may have been who passed it on: the next one asks others first.
-    fn cancel(&mut self, order: Order) {
-        for under in self.orders.extract_if(.., |under| under.order == order) {
-            pass_by_others(&mut self.ways[under.source]);
-        }
+    fn let_choose(&mut self, order: Order, source: Source, of: Vec<u64>, most: u64) {
+        let words = choice(&self.node, &self.ways[source], &self.blob, of, most);
+        self.orders.push(Under { order, source, at: 0, bytes: 0..0, words });
     }
 
     /// Takes in what came next of the order at this place.
-    fn heard(&mut self, at: usize, item: Option<Result<Item, Failure>>) {
+    fn heard(&mut self, at: usize, word: Option<Result<Word, Failure>>) {
         let now = self.node.clock.tick();
         let under = &mut self.orders[at];
         let (order, source) = (under.order, under.source);
-        let failure = match item {
-            Some(Ok(Item::Data(bytes))) => {
+        let failure = match word {
+            Some(Ok(Word::Chosen(bytes))) => {
+                (under.at, under.bytes) = (bytes.start, bytes.clone());
+                return self.plan.handle(Input::Chose(order, bytes), now);
+            }
+            Some(Ok(Word::Data(bytes))) => {
                 let from = under.at;
                 under.at += bytes.len() as u64;
                 let to = under.at;
@@ -331,7 +357,6 @@ impl Many {
                 self.came = true;
                 return self.plan.handle(Input::Came(order, to), now);
             }
-            Some(Ok(Item::Signed(_))) => return,
             Some(Err(failure)) => failure,
             None => Failure::CutOff,
         };
@@ -343,7 +368,7 @@ impl Many {
         pass_by_others(&mut self.ways[source]);
         let lied = matches!(failure, Failure::NotAuthentic(_));
         if lied {
-            self.liars.insert(source);
+            self.hang_up(source);
         }
         let gone = lied || failure == Failure::NobodyHasIt;
         let input = if gone { Input::Left(source) } else { Input::Broke(order) };
@@ -364,27 +389,67 @@ impl Many {
     }
 }
 
-/// What who fetch the same know a node by; only neighbours in the LAN know it by another.
-fn number(peer: &PeerId) -> u64 {
-    peer.0.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
 /// These bytes, as a node sends them that is asked for them now.
-fn part(node: &Node, way: &Way, blob: &Blob, bytes: Range<u64>) -> Items {
+fn part(
+    node: &Node,
+    way: &Way,
+    blob: &Blob,
+    bytes: Range<u64>,
+) -> BoxStream<'static, Result<Word, Failure>> {
     let (node, way, blob) = (node.clone(), way.clone(), blob.clone());
     let asked = async move {
         let (root, len) = (blob.root, blob.len);
         let ask = Ask::Blob { root, len, from: bytes.start, to: bytes.end };
         match hear(&node, &way, &ask).await? {
-            (Answer::Open, voice) => Ok(swarm::windows(voice, blob, bytes)),
-            (Answer::Nothing, _) => Err(Failure::NobodyHasIt),
-            (Answer::Declined { failure }, _) => Err(Failure::declined(&failure)),
-            _ => Err(Failure::Protocol("an unexpected answer".into())),
+            (Answer::Open, voice) => Ok(words(swarm::windows(voice, blob, bytes))),
+            (answer, _) => Err(refused(answer)),
         }
     };
     stream::once(asked).try_flatten().boxed()
 }
 
+/// What a node chooses of these pieces, and then sends.
+fn choice(
+    node: &Node,
+    way: &Way,
+    blob: &Blob,
+    of: Vec<u64>,
+    most: u64,
+) -> BoxStream<'static, Result<Word, Failure>> {
+    let (node, way, blob) = (node.clone(), way.clone(), blob.clone());
+    let asked = async move {
+        let (root, len) = (blob.root, blob.len);
+        let ask = Ask::Any { root, len, of, most };
+        match hear(&node, &way, &ask).await? {
+            (Answer::Chosen { from, to }, voice) if from < to && to <= len => {
+                let chosen = stream::once(async move { Ok(Word::Chosen(from..to)) });
+                Ok(chosen.chain(words(swarm::windows(voice, blob, from..to))))
+            }
+            (answer, _) => Err(refused(answer)),
+        }
+    };
+    stream::once(asked).try_flatten().boxed()
+}
+
+fn refused(answer: Answer) -> Failure {
+    match answer {
+        Answer::Nothing => Failure::NobodyHasIt,
+        Answer::Declined { failure } => Failure::declined(&failure),
+        _ => Failure::Protocol("an unexpected answer".into()),
+    }
+}
+
+fn words(items: Items) -> BoxStream<'static, Result<Word, Failure>> {
+    let data = |item| async move {
+        match item {
+            Item::Data(bytes) => Ok(Some(Word::Data(bytes))),
+            Item::Signed(_) => Ok(None),
+        }
+    };
+    items.try_filter_map(data).boxed()
+}
+
+/// Whoever passes it on may be why nothing comes: the next question goes to others first.
 fn pass_by_others(way: &mut Way) {
     if !way.by.is_empty() {
         way.by.rotate_left(1);
@@ -392,11 +457,11 @@ fn pass_by_others(way: &mut Way) {
 }
 
 /// What comes next, and of which order.
-async fn next_of(orders: &mut [Under]) -> (usize, Option<Result<Item, Failure>>) {
+async fn next_of(orders: &mut [Under]) -> (usize, Option<Result<Word, Failure>>) {
     poll_fn(|cx| {
         for (at, under) in orders.iter_mut().enumerate() {
-            if let Poll::Ready(item) = under.items.poll_next_unpin(cx) {
-                return Poll::Ready((at, item));
+            if let Poll::Ready(word) = under.words.poll_next_unpin(cx) {
+                return Poll::Ready((at, word));
             }
         }
         Poll::Pending

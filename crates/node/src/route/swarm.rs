@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::beside::is_its_fault;
-use super::voice::{Voice, Way, broken, hear};
+use super::voice::{Voice, Way, broken, heard_through};
 use super::{Head, Item, Items, Lost, Resume, Started, Want, many};
 use crate::clock;
 use crate::node::Node;
@@ -35,8 +35,8 @@ use crate::request::Authority;
 
 /// The next peer is asked after this long, though the one before has not answered.
 const STAGGER: Duration = Duration::from_millis(60);
-/// A peer's answer is waited for this long, and then its first bytes.
-const ANSWER_LIMIT: Duration = Duration::from_secs(9);
+/// A peer's answer is waited for this long, and then its first bytes: many may share its line.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// Peers asked for one page.
 const MAX_ASKED: usize = 16;
 
@@ -112,7 +112,7 @@ fn note(node: &Node, way: &Way, since: Tick, answer: &Result<Found, Failure>) {
     let took = node.clock.tick() - since;
     match answer {
         Ok(_) => node.worked(&way.peer, took),
-        // Through a guard it may be that one's fault, which is noted there, unless it stops after the head.
+        // Through a guard it may be that one's fault, which is noted there.
         Err(failure) if way.by.is_empty() && is_its_fault(failure) => node.failed(&way.peer),
         Err(_) => {}
     }
@@ -127,8 +127,8 @@ async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
     let from = (want.method != Method::HEAD).then_some(want.from);
     let root = want.resume.as_ref().and_then(|resume| resume.root);
     let ask = Ask::Fetch { key: want.page.key(), from, root };
-    let asked = timeout(ANSWER_LIMIT, hear(node, way, &ask)).await;
-    let (answer, voice) = asked.unwrap_or(Err(Failure::Silent))?;
+    let asked = timeout(ANSWER_LIMIT, heard_through(node, way, &ask)).await;
+    let (answer, voice, by) = asked.unwrap_or(Err(Failure::Silent))?;
     let (snapshot, revocation) = match answer {
         Answer::Found { snapshot, revocation } => (snapshot, revocation),
         Answer::Nothing => return Err(Failure::NobodyHasIt),
@@ -152,7 +152,12 @@ async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
         return Err(Failure::CannotResume);
     }
     let begun = timeout(ANSWER_LIMIT, begun(voice, &snapshot, from)).await;
-    Ok(Found { way: way.clone(), voice: begun.unwrap_or(Err(Failure::Silent))?, snapshot })
+    let begun = begun.unwrap_or(Err(Failure::Silent));
+    // Who has passed on an answer that then stops may be why, or not: it is asked later for a while, and stays a guard.
+    if let (Err(Failure::Silent | Failure::CutOff), Some(guard)) = (&begun, by) {
+        node.favour().failed(&guard, node.clock.tick());
+    }
+    Ok(Found { way: way.clone(), voice: begun?, snapshot })
 }
 
 /// The same voice, whose next words are bytes of the body from there on, if it has any.

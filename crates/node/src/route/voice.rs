@@ -98,15 +98,25 @@ pub(crate) async fn ways_to_strangers(
 
 /// Asks, and returns the answer and what follows it. A guard that is silent is not waited for: the next
 /// one is asked beside it; one that failed a moment ago is asked last. The node itself is met only if each
-/// of them can't be reached, makes no sense,
-/// does not know it or passes nothing on; not if it does not let itself be reached by them.
+/// of them can't be reached, makes no sense, does not know it or passes nothing on; not if it does not let
+/// itself be reached by them.
 pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, Voice), Failure> {
+    heard_through(node, way, ask).await.map(|(answer, voice, _)| (answer, voice))
+}
+
+/// As [`hear`], and who has passed it on.
+pub(crate) async fn heard_through(
+    node: &Node,
+    way: &Way,
+    ask: &Ask,
+) -> Result<(Answer, Voice, Option<PeerId>), Failure> {
     let may_meet = &AtomicBool::new(way.may_meet);
     let by = node.favour().order(way.by.clone(), node.clock.tick());
     let heard = first_good(node, &by, |at| {
-        let passed = through(node, by[at], way, ask);
+        let (guard, passed) = (by[at], through(node, by[at], way, ask));
         async move {
-            passed.await.map_err(|passing| {
+            let heard = passed.await.map(|(answer, voice)| (answer, voice, Some(guard)));
+            heard.map_err(|passing| {
                 let excused = matches!(passing, Passing::NotThere(_) | Passing::NotKnown(_));
                 may_meet.fetch_and(excused, Ordering::Relaxed);
                 match passing {
@@ -119,7 +129,9 @@ pub(crate) async fn hear(node: &Node, way: &Way, ask: &Ask) -> Result<(Answer, V
     });
     match heard.await {
         Ok(heard) => Ok(heard),
-        Err(_) if may_meet.load(Ordering::Relaxed) => plain(node, way.peer, ask).await,
+        Err(_) if may_meet.load(Ordering::Relaxed) => {
+            plain(node, way.peer, ask).await.map(|(answer, voice)| (answer, voice, None))
+        }
         Err(why) => Err(why),
     }
 }
