@@ -219,7 +219,7 @@ pub fn markdown(shared: &Shared) -> String {
 # A file from other nodes
 
 Written by `cargo xtask lab --swarm`; do not edit. The real program, each node in a network of its own, by the veil, all of it
-on a machine with two cores, in the build of the tests. The file has {} MiB, and is fetched by `busel get -o`.
+on a machine with two cores. The file has {} MiB, and is fetched by `busel get -o`.
 
 ## Twenty nodes
 

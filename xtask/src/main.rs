@@ -93,10 +93,17 @@ fn browsers_build(root: &Path) -> anyhow::Result<()> {
         .args(["-E", "test(/tls_fingerprint|relay_wire|carrier|tunnel|upstream|curl/)"]))
 }
 
-/// Builds the program and the lab as the tests do, once, and measures the matrix.
+/// Builds the program and the lab as the tests do, once, and measures the matrix; or as they are for users, where the
+/// machine's speed counts.
 fn lab(args: &[String]) -> anyhow::Result<()> {
     packages::install()?;
     namespaces::probe().context("the lab can't make its worlds here")?;
+    if args.iter().any(|arg| arg == "--swarm") {
+        let build = ["build", "--release", "-p", "busel-cli", "-p", "busel-lab"];
+        run(cargo().args(build))?;
+        let mut lab = Command::new(root().join("target/release/busel-lab"));
+        return run(lab.current_dir(root()).args(args));
+    }
     // The same as for the tests, so that what they built is not built again.
     run(linting()
         .args(["build", "--profile", "ci", "--workspace", "--exclude", "busel-bench"])

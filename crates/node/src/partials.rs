@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use busel_proto::blob::Window;
-use busel_proto::id::{Hash, SnapshotKey};
+use busel_proto::id::{Hash, PeerId, SnapshotKey};
 use busel_proto::plan::{PIECE, Pieces};
 use busel_proto::snapshot::Snapshot;
 use busel_store::{MAX_PARTIAL, PartialBlob, Store, WriteError};
@@ -15,6 +15,8 @@ use tracing::debug;
 const MAX: usize = 32;
 /// They may take this part of the quota.
 const SHARE: u64 = 4;
+/// Who asked for one of them is remembered up to so many.
+const MAX_ASKERS: usize = 64;
 
 /// All of them, the one that was begun last at the end.
 #[derive(Debug, Default)]
@@ -26,6 +28,7 @@ pub(crate) struct Partial {
     pub(crate) snapshot: Snapshot,
     blob: PartialBlob,
     pieces: watch::Sender<Pieces>,
+    askers: watch::Sender<Vec<PeerId>>,
 }
 
 impl Partials {
@@ -48,8 +51,12 @@ impl Partials {
         }
         let blob = store.partial(root, len);
         let blob = blob.inspect_err(|error| debug!(%error, "parts of a body are not kept")).ok()?;
-        let begun = Partial { snapshot: snapshot.clone(), blob, pieces: watch::Sender::default() };
-        let begun = Arc::new(begun);
+        let begun = Arc::new(Partial {
+            snapshot: snapshot.clone(),
+            blob,
+            pieces: watch::Sender::default(),
+            askers: watch::Sender::default(),
+        });
         all.push(Arc::clone(&begun));
         Some(begun)
     }
@@ -87,6 +94,20 @@ impl Partial {
     /// The pieces that are there whole, and more of them as they come.
     pub(crate) fn pieces(&self) -> watch::Receiver<Pieces> {
         self.pieces.subscribe()
+    }
+
+    /// A peer asks which pieces are there: it is loading it, too.
+    pub(crate) fn asked_by(&self, peer: PeerId) {
+        self.askers.send_if_modified(|askers| {
+            let new = askers.len() < MAX_ASKERS && !askers.contains(&peer);
+            askers.extend(new.then_some(peer));
+            new
+        });
+    }
+
+    /// Who has asked, and more of them as they do.
+    pub(crate) fn askers(&self) -> watch::Receiver<Vec<PeerId>> {
+        self.askers.subscribe()
     }
 
     /// Takes a part that was verified. It blocks.

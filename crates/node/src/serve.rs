@@ -112,7 +112,9 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
     };
     match ask {
         Ask::Fetch { .. } | Ask::Blob { .. } | Ask::Any { .. } | Ask::Has { .. } => {
-            question(node, Reply::plain(stream), ask).await
+            // In the LAN it is somebody else.
+            let asker = (!stream.is_near()).then_some(peer);
+            question(node, Reply::plain(stream), ask, asker).await
         }
         // In the LAN a node is somebody else: nothing there is to tell who it is elsewhere.
         Ask::Question { .. } | Ask::Forward { .. } | Ask::Seen | Ask::Punch { .. }
@@ -121,7 +123,7 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
             say(Reply::plain(stream), &Answer::Nothing).await
         }
         Ask::Question { envelope } => match node.open_question(stream.own(), &envelope) {
-            Some((ask, key)) => question(node, Reply::sealed(stream, &key).await?, ask).await,
+            Some((ask, key)) => question(node, Reply::sealed(stream, &key).await?, ask, None).await,
             None => decline(stream, Failure::Protocol("it can't be opened".into())).await,
         },
         Ask::Inject { envelope } => match node.injector() {
@@ -162,13 +164,18 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
     }
 }
 
-/// Answers what is asked for a copy, in the clear or sealed.
-async fn question(node: &Node, reply: Reply, ask: Ask) -> Result<(), Failure> {
+/// Answers what is asked for a copy, in the clear, by this one, or sealed.
+async fn question(
+    node: &Node,
+    reply: Reply,
+    ask: Ask,
+    asker: Option<PeerId>,
+) -> Result<(), Failure> {
     match ask {
         Ask::Fetch { key, from, root } => fetch(node, reply, key, from, root).await,
         Ask::Blob { root, len, from, to } => blob(node, reply, root, len, from..to).await,
         Ask::Any { root, len, of, most } => any(node, reply, (root, len), of, most).await,
-        Ask::Has { root, len } => has(node, reply, root, len).await,
+        Ask::Has { root, len } => has(node, reply, (root, len), asker).await,
         _ => Err(Failure::Protocol("it is no question".into())),
     }
 }
@@ -275,6 +282,12 @@ async fn any(
     let Some(source) = source.filter(|_| !of.is_empty()) else {
         return say(reply, &Answer::Nothing).await;
     };
+    // What was chosen counts as given.
+    if !reply.is_near()
+        && let Err(failure) = node.giving.may()
+    {
+        return say(reply, &Answer::Declined { failure }).await;
+    }
     // Who hides, or is somebody else in the LAN, remembers nothing that shows who asked it elsewhere.
     let remembers = node.config.exposure == Exposure::Open && !reply.is_near();
     let chosen = match remembers {
@@ -311,11 +324,17 @@ fn part(node: &Node, root: Hash, len: u64) -> Option<Arc<Partial>> {
 }
 
 /// Says which pieces of a blob are there, and then for a while which have come.
-async fn has(node: &Node, mut reply: Reply, root: Hash, len: u64) -> Result<(), Failure> {
+async fn has(
+    node: &Node,
+    mut reply: Reply,
+    (root, len): (Hash, u64),
+    asker: Option<PeerId>,
+) -> Result<(), Failure> {
     if whole(node, &reply, root, len).await.is_some() {
         return say(reply, &Answer::Has { pieces: None }).await;
     }
     let Some(partial) = part(node, root, len) else { return say(reply, &Answer::Nothing).await };
+    asker.into_iter().for_each(|asker| partial.asked_by(asker));
     let mut pieces = partial.pieces();
     // It is kept for those who load it, not for those who ask about it.
     drop(partial);

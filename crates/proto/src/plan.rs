@@ -49,6 +49,9 @@ const NEAR: u64 = 128;
 const WAITS: Duration = Duration::from_millis(600);
 /// Who may choose chooses among so many pieces at most.
 pub const MOST_NAMED: usize = 256;
+/// … and among so few only if no more are wanted: what one lacks that was given to somebody slow, all others lack, too, and
+/// who has all would send it to each of them.
+const LEAST_NAMED: usize = 64;
 /// Sources of which a plan makes use at a time.
 pub const MAX_SOURCES: usize = 32;
 /// A source of which nothing is known brings the first bytes of an order within this, if somebody reads it, …
@@ -671,23 +674,27 @@ impl Plan {
             let reach = self.first + if chooses { FAR } else { NEAR };
             free.truncate(free.partition_point(|piece| *piece < reach).max(1));
         }
-        let mut rarest = self.rarest(free);
         if chooses {
-            rarest.truncate(MOST_NAMED);
-            return rarest;
+            let mut named = self.rarest(free, LEAST_NAMED);
+            named.truncate(MOST_NAMED);
+            return named;
         }
+        let rarest = self.rarest(free, 1);
         let lot = self.dice.next_u64() % (rarest.len() as u64).max(1);
         rarest.get(usize::try_from(lot).unwrap_or_default()).copied().into_iter().collect()
     }
 
-    fn rarest(&self, mut pieces: Vec<u64>) -> Vec<u64> {
-        let rarity = |piece: u64| {
-            let has = |state: &&State| state.has.as_ref().is_none_or(|has| has.has(piece));
+    /// Those that the fewest sources have, and so many at least, if there are.
+    fn rarest(&self, pieces: Vec<u64>, least: usize) -> Vec<u64> {
+        let rarity = |piece: &u64| {
+            let has = |state: &&State| state.has.as_ref().is_none_or(|has| has.has(*piece));
             self.sources.values().filter(has).count()
         };
-        let rarest = pieces.iter().map(|piece| rarity(*piece)).min();
-        pieces.retain(|piece| Some(rarity(*piece)) == rarest);
-        pieces
+        let rarities: Vec<_> = pieces.iter().map(rarity).collect();
+        let Some(last) = least.min(pieces.len()).checked_sub(1) else { return pieces };
+        let most = *rarities.clone().select_nth_unstable(last).1;
+        let rarest = pieces.into_iter().zip(rarities).filter(|(_, rarity)| *rarity <= most);
+        rarest.map(|(piece, _)| piece).collect()
     }
 
     /// The next piece, if one other source alone was asked for it and is slower with it than usual, and this one has

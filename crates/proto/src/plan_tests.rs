@@ -308,6 +308,21 @@ fn who_has_all_gives_each_of_those_who_fetch_it_something_else() {
     }
 }
 
+#[test]
+fn who_has_all_may_choose_though_all_lack_one_piece_more_than_others() {
+    let mut plan = Plan::new(0..200 * PIECE, u64::MAX, FILE, [7; 32]);
+    plan.gives_on();
+    plan.handle(Input::Joined(9, None), Tick(0));
+    let others = (0..200).filter(|piece| *piece != 42).collect();
+    plan.handle(Input::Joined(1, Some(others)), Tick(0));
+    let mut outputs = std::iter::repeat_with(|| plan.poll(Tick(0))).take(3);
+    let of = outputs.find_map(|output| match output {
+        Output::Choose(_, 9, of, _) => Some(of),
+        _ => None,
+    });
+    assert!(of.is_some_and(|of| of.contains(&42) && of.len() >= LEAST_NAMED));
+}
+
 /// One that gives on what it gets has let the source 9 choose.
 fn choosing() -> (Plan, Order, Vec<u64>) {
     let mut plan = Plan::new(0..8 * PIECE, u64::MAX, FILE, [7; 32]);

@@ -9,7 +9,8 @@ use busel_node::Node;
 use busel_node::config::Exposure;
 use busel_proto::blob::MAX_WINDOW;
 use busel_proto::failure::Route;
-use busel_proto::message::Ask;
+use busel_proto::message::{Answer, Ask};
+use busel_proto::plan::PIECE;
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
@@ -201,6 +202,60 @@ async fn who_loads_it_gives_on_what_has_come() {
     assert_eq!(failure, None);
     assert!([bytes, rest].concat() == copy.body, "byte for byte");
     assert!(loading.await.unwrap() == copy.body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_what_is_on_its_way_is_asked_for_it_in_return() {
+    let world = World::start().await;
+    let copy = world.copy("/film", noise(LEN));
+    // The holder sends some parts, and then none.
+    let (own, permits) = (copy.clone(), Arc::new(Semaphore::new(3)));
+    let holder = Peer::start(&world, move |ask, mut stream| {
+        let (copy, permits) = (own.clone(), permits.clone());
+        async move {
+            if let Ask::Blob { .. } = ask {
+                permits.acquire().await.unwrap().forget();
+            }
+            let _ = stream.send.write_all(&copy.answer(&ask).concat()).await;
+            let _ = stream.send.finish();
+        }
+    })
+    .await;
+    let reader = world.lonely(Exposure::Open).await;
+    world.acquaint(&reader, holder.id()).await;
+    let loading = tokio::spawn(loads(reader.clone()));
+    let (own, sent) = (copy.clone(), Arc::<AtomicUsize>::default());
+    let count = sent.clone();
+    let other = Peer::hearing(&world, rand::random(), move |_, ask, mut stream| {
+        let frames = match ask {
+            Ask::Any { root, len, of, .. } => {
+                let (from, to) = (of[0] * PIECE, len.min((of[0] + 1) * PIECE));
+                let mut frames = own.answer(&Ask::Blob { root, len, from, to });
+                frames[0] = Answer::Chosen { from, to }.to_frame();
+                frames
+            }
+            Ask::Blob { .. } | Ask::Has { .. } => own.answer(&ask),
+            _ => vec![Answer::Nothing.to_frame()],
+        };
+        let count = count.clone();
+        async move {
+            count.fetch_add(frames.concat().len(), Ordering::SeqCst);
+            let _ = stream.send.write_all(&frames.concat()).await;
+            let _ = stream.send.finish();
+        }
+    })
+    .await;
+    // The reader learns where it is when it has begun already.
+    reader.learn(world.contact(other.id())).await;
+    other.meet(&world, reader.id()).await;
+    let has = Ask::Has { root: copy.head.root, len: copy.head.len };
+    while let Answer::Nothing = other.ask(reader.id(), &has).await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // That it has the film the reader knows by that alone: it says so to nobody who asks for the page.
+    assert!(loading.await.unwrap() == copy.body);
+    let sent = sent.load(Ordering::SeqCst);
+    assert!(sent > LEN / 2, "{sent}");
 }
 
 async fn loads(reader: Node) -> Vec<u8> {

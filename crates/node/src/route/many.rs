@@ -14,6 +14,7 @@ use std::time::Duration;
 use busel_net::frame;
 use busel_proto::blob::{self, GROUP};
 use busel_proto::failure::Failure;
+use busel_proto::id::PeerId;
 use busel_proto::message::{Answer, Ask, read_news};
 use busel_proto::plan::{Input, Manner, Order, Output, PIECE, Plan, Source};
 use busel_proto::snapshot::Snapshot;
@@ -21,6 +22,7 @@ use busel_proto::time::Tick;
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, FutureExt};
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt, TryStreamExt};
+use rand::seq::SliceRandom as _;
 
 use super::beside::is_its_fault;
 use super::swarm::{self, Blob};
@@ -29,8 +31,9 @@ use super::{Item, Items};
 use crate::node::Node;
 use crate::partials::Partial;
 
-/// Nodes that send one body.
+/// Nodes that send one body, and with those who asked for it themselves while it came.
 const MAX_SENDING: usize = 6;
+const MAX_WITH_ASKERS: usize = 12;
 /// Bytes that are held in memory and not passed on yet.
 const HELD: u64 = 8 << 20;
 /// How far it looks ahead where they lie in a file.
@@ -60,6 +63,9 @@ struct Many {
     /// Who sends, by the plan's numbers, and who may take the place of one of them.
     ways: Vec<Way>,
     spare: VecDeque<Way>,
+    /// Who asks for it, too, while it comes: they are asked in return, so that who knows others gives to them, be it that
+    /// nobody knew it before.
+    askers: BoxStream<'static, PeerId>,
     orders: Vec<Under>,
     news: SelectAll<BoxStream<'static, (Source, Vec<Input>)>>,
     /// The talks that bring them: each is ended when another one takes that place.
@@ -119,6 +125,11 @@ pub(crate) fn body(
         Some(_) => (AHEAD, manner),
         None => (HELD, Manner::InOrder),
     };
+    // Who gives on what it gets asks any of them. Did each ask those that it likes best, they would fall into groups, to
+    // each of which the first one would have to send all of it.
+    if let (Some(_), Some((_, others))) = (&partial, ways.split_first_mut()) {
+        others.shuffle(&mut rand::rng());
+    }
     let spare = ways.split_off(ways.len().min(MAX_SENDING)).into();
     let mut plan = Plan::new(from..len, ahead, manner, rand::random());
     let now = node.clock.tick();
@@ -140,10 +151,12 @@ pub(crate) fn body(
         Some(voice) => words(swarm::windows(voice, blob.clone(), from..lead)),
         None => part(node, &ways[0], &blob, from..lead),
     };
+    let askers = partial.as_deref().map_or_else(|| stream::pending().boxed(), askers);
     let mut many = Many {
         node: node.clone(),
         blob,
         partial,
+        askers,
         manner,
         lost: false,
         came: false,
@@ -238,6 +251,14 @@ impl Many {
         }
     }
 
+    fn ask_in_return(&mut self, asker: PeerId) {
+        let known = self.ways.iter().any(|way| way.peer == asker);
+        if !known && self.talks.len() < MAX_WITH_ASKERS {
+            self.spare.retain(|way| way.peer != asker);
+            self.talk_to(Way::to(asker));
+        }
+    }
+
     /// A node is asked which pieces it has, and gets.
     fn talk_to(&mut self, way: Way) {
         let source = self.ways.len();
@@ -273,6 +294,7 @@ impl Many {
                     self.replace(source);
                 }
             }
+            Some(asker) = self.askers.next() => self.ask_in_return(asker),
             () = self.node.clock.alarm(until) => {
                 self.plan.handle(Input::Timeout, self.node.clock.tick());
             }
@@ -467,6 +489,16 @@ async fn next_of(orders: &mut [Under]) -> (usize, Option<Result<Word, Failure>>)
         Poll::Pending
     })
     .await
+}
+
+/// Who asks for what is on its way here.
+fn askers(partial: &Partial) -> BoxStream<'static, PeerId> {
+    let begin = (partial.askers(), 0);
+    let askers = stream::unfold(begin, |(mut askers, at)| async move {
+        let asker = askers.wait_for(|askers| askers.len() > at).await.ok()?[at];
+        Some((asker, (askers, at + 1)))
+    });
+    askers.boxed()
 }
 
 /// Where the talk with a node about its pieces stands.

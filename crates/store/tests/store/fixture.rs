@@ -7,9 +7,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use busel_store::disk::{Disk, Mode};
 use busel_store::{Options, Store, Unlock};
 
+use crate::fault::FaultDisk;
 use crate::support::*;
 
 const NAMES: [&str; 2] = ["open", "passphrase"];
@@ -64,6 +67,50 @@ fn a_store_of_each_format_is_read() {
         assert_eq!((store.usage().snapshots, store.usage().blobs), (3, 2));
         put(&store, "small", &body(3, 800), 60).unwrap();
         assert_eq!(stored(&store, "small").unwrap(), body(3, 800));
+    }
+}
+
+/// Puts a directory with all below it on another disk.
+fn load(disk: &FaultDisk, from: &Path, to: &Path) {
+    disk.create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            load(disk, &path, &target);
+        } else {
+            let file = disk.open(&target, Mode::Create).unwrap();
+            file.write_at(0, &fs::read(&path).unwrap()).unwrap();
+            file.sync().unwrap();
+        }
+    }
+    disk.sync_dir(to).unwrap();
+}
+
+#[test]
+fn a_migration_can_be_cut_at_any_moment() {
+    let dir = Path::new("/store");
+    let open = |disk: &FaultDisk| Store::open_on(Arc::new(disk.clone()), options(dir));
+    let old = || {
+        let disk = FaultDisk::default();
+        load(&disk, &fixtures(1).join("open"), dir);
+        disk.sync_dir(Path::new("/")).unwrap();
+        disk
+    };
+    let whole = old();
+    let before = whole.operations();
+    drop(open(&whole).unwrap());
+    for cut in 1..=whole.operations() - before {
+        for seed in 0..4 {
+            let (disk, case) = (old(), format!("cut at {cut}, seed {seed}"));
+            disk.cut_after(cut);
+            drop(open(&disk));
+            let store =
+                open(&disk.survive(&mut Dice(seed))).unwrap_or_else(|e| panic!("{case}: {e}"));
+            assert_eq!(stored(&store, "small"), Some(body(1, 700)), "{case}");
+            assert_eq!(stored(&store, "shared"), Some(body(2, 40_000)), "{case}");
+            assert_eq!(store.setting("identity").unwrap().unwrap(), [7; 32], "{case}");
+        }
     }
 }
 
