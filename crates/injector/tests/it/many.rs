@@ -210,8 +210,12 @@ async fn who_asks_for_what_is_on_its_way_is_asked_for_it_in_return() {
     let copy = world.copy("/film", noise(LEN));
     // The holder sends some parts, and then none.
     let (own, permits) = (copy.clone(), Arc::new(Semaphore::new(3)));
+    let begun = Arc::<AtomicUsize>::default();
+    let begins = begun.clone();
     let holder = Peer::start(&world, move |ask, mut stream| {
         let (copy, permits) = (own.clone(), permits.clone());
+        let fetched = usize::from(matches!(ask, Ask::Fetch { .. }));
+        begins.fetch_add(fetched, Ordering::SeqCst);
         async move {
             if let Ask::Blob { .. } = ask {
                 permits.acquire().await.unwrap().forget();
@@ -256,6 +260,7 @@ async fn who_asks_for_what_is_on_its_way_is_asked_for_it_in_return() {
     assert!(loading.await.unwrap() == copy.body);
     let sent = sent.load(Ordering::SeqCst);
     assert!(sent > LEN / 2, "{sent}");
+    assert_eq!(begun.load(Ordering::SeqCst), 1, "it was not begun anew, by whom it knew then");
 }
 
 async fn loads(reader: Node) -> Vec<u8> {
