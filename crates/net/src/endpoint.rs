@@ -51,6 +51,8 @@ const MOST_BACK_OFF: Duration = Duration::from_secs(4);
 const MAX_PEERS: usize = 4096;
 /// Streams that one peer may have open towards us.
 const MAX_STREAMS: u32 = 256;
+/// Bytes of one stream that may be on the way: what 100 Mbit/s carry in 250 ms, as a line of 100 ms takes with its queue.
+const STREAM_WINDOW: u32 = 3 << 20;
 /// New connections waiting to be taken by the node.
 const ACCEPT_QUEUE: usize = 64;
 /// Contacts that a running finder found and that wait to be noted.
@@ -856,6 +858,7 @@ fn transport() -> QuicTransportConfigBuilder {
     QuicTransportConfig::builder()
         .max_concurrent_bidi_streams(MAX_STREAMS.into())
         .max_concurrent_uni_streams(0u8.into())
+        .stream_receive_window(STREAM_WINDOW.into())
         .default_path_max_idle_timeout(PATH_SILENT)
 }
 
