@@ -25,7 +25,7 @@ busel-lab [--full] [--healing] [--loads] [--swarm] [--pictures] [--case NAME] [-
   --full       open readers too, beside quiet ones
   --healing    put each technique in force while somebody reads, and lift it; docs/lab-healing.md
   --loads      how long a page and a look into a film take, by each way; docs/lab-loads.md
-  --swarm      how long a file takes that twenty nodes fetch at once, and one from far away; docs/lab-swarm.md
+  --swarm      how long a file takes that twenty nodes fetch at once, and one from far away; docs/lab-swarm.md, docs/lab-swarm.json
   --pictures   a page that its line resets, as a browser shows it in each way; docs/images
   --case NAME  only this technique; docs/lab-matrix.md or docs/lab-healing.md stays as it is
   --pcap DIR   keep what passed each point, in a directory for each technique";
@@ -196,6 +196,7 @@ fn load() -> anyhow::Result<()> {
 /// Has twenty nodes share a file.
 fn spread() -> anyhow::Result<()> {
     let shared: Shared = measured(&[SWARM])?;
+    write(Path::new("docs/lab-swarm.json"), &swarm::json(&shared))?;
     write(Path::new("docs/lab-swarm.md"), &swarm::markdown(&shared))
 }
 

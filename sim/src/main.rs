@@ -13,6 +13,7 @@ mod queue;
 mod report;
 mod scene;
 mod swarm;
+mod telling;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use clap::Parser;
 use crate::report::All;
 use crate::scene::{Broadcast, Crowd};
 use crate::swarm::Finding;
+use crate::telling::tell;
 
 /// Runs worlds of nodes in virtual time.
 #[derive(Debug, Parser)]
@@ -39,6 +41,9 @@ struct Args {
     /// Where the figures go, as JSON.
     #[arg(long, default_value = "target/sim.json")]
     json: PathBuf,
+    /// What `cargo xtask lab --swarm` measured.
+    #[arg(long, default_value = "docs/lab-swarm.json")]
+    lab: PathBuf,
     /// Where the page and its pictures go.
     #[arg(long, default_value = "docs")]
     docs: PathBuf,
@@ -50,6 +55,8 @@ const OPENS: [u32; 3] = [10, 50, 200];
 /// Of a thousand helpers so many lie or stall, in one world, which is no larger than this.
 const HOSTILE: u32 = 300;
 const HOSTILE_NODES: usize = 8000;
+/// So many open nodes are told of a page.
+const TOLD: [usize; 3] = [40, 400, 4000];
 /// The page.
 const PAGE: u64 = 2 << 20;
 
@@ -62,7 +69,8 @@ fn main() -> anyhow::Result<()> {
     }
     let all = run(args.nodes, args.seed);
     write(&args.json, &(serde_json::to_string_pretty(&all)? + "\n"))?;
-    write(&args.docs.join("scaling.md"), &report::page(&all))?;
+    let lab = std::fs::read(&args.lab).ok().map(|lab| serde_json::from_slice(&lab)).transpose()?;
+    write(&args.docs.join("scaling.md"), &report::page(&all, lab.as_ref()))?;
     for (name, svg) in report::pictures(&all) {
         write(&args.docs.join("images").join(name), &svg)?;
     }
@@ -74,6 +82,8 @@ fn run(nodes: usize, seed: u64) -> All {
     let crowd = |people, open, hostile, finding| {
         Crowd { people, open, hostile, len: PAGE, finding, seed }.run()
     };
+    let listed = [Finding::Held, Finding::Listed].map(|finding| crowd(nodes, OPEN, 0, finding));
+    let told = TOLD.map(|open| tell(open, seed));
     let sizes: Vec<usize> = std::iter::successors(Some(100), |size| Some(size * 3))
         .take_while(|size| *size < nodes)
         .collect();
@@ -87,7 +97,7 @@ fn run(nodes: usize, seed: u64) -> All {
         |up, file| Broadcast { others: 19, len: 100 << 20, up, down: up * 5, seed, file }.run();
     // The last one is what the lab has, too: `cargo xtask lab --swarm`.
     let spread = [spread(20, false), spread(20, true), spread(2, true)];
-    All { seed, grown, open, hostile, spread }
+    All { seed, grown, open, hostile, listed, told, spread }
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::chart::{Line, chart};
 use crate::scene::{Outcome, Spread};
+use crate::telling::Told;
 
 /// All that was run.
 #[derive(Debug, Serialize)]
@@ -17,6 +18,10 @@ pub(crate) struct All {
     pub(crate) open: [Outcome; 3],
     /// Without hostile helpers, and with them.
     pub(crate) hostile: [Outcome; 2],
+    /// Without what is listed, and with it.
+    pub(crate) listed: [Outcome; 2],
+    /// By the number of open nodes.
+    pub(crate) told: [Told; 3],
     /// One file for many at once: as readers want it, and as a file; and as a file by slow lines.
     pub(crate) spread: [Spread; 3],
 }
@@ -43,7 +48,7 @@ A page of 2 MiB is read by a crowd within ten minutes; 5 % of the people help ot
 ";
 
 /// The page.
-pub(crate) fn page(all: &All) -> String {
+pub(crate) fn page(all: &All, lab: Option<&Lab>) -> String {
     let mut text = HEAD.to_owned();
     text.push_str("![Bodies that the injector sends](images/sim-bodies.svg)\n\n");
     text.push_str("![Time to the first byte](images/sim-first.svg)\n\n## The number of people\n\n");
@@ -57,10 +62,12 @@ pub(crate) fn page(all: &All) -> String {
     table(&mut text, "hostile", &all.hostile, |one| {
         format!("{} %", f64::from(one.hostile_per_mille) / 10.0)
     });
+    listed(&mut text, all);
     text.push_str(
         "\n## One file for many at once\n\nOne node has 100 MiB, and 19 others want it at the same moment; each can receive five \
-         times of what it can send. *Ideal* is the time that the first one's line needs for one copy. The last row is what \
-         `cargo xtask lab --swarm` measures with the real program.\n\n\
+         times of what it can send. *Ideal* is the time that the first one's line needs for one copy. Two cores can't carry twenty real \
+         nodes with lines of 20 Mbit/s, so the last row, which is the real program in network namespaces \
+         ([lab-swarm.md](lab-swarm.md)), is beside the one above it.\n\n\
          | wanted | each sends, Mbit/s | seconds | beside the ideal | copies that the first one sent |\n\
          |---|--:|--:|--:|--:|\n",
     );
@@ -72,7 +79,51 @@ pub(crate) fn page(all: &All) -> String {
             one.up, one.secs, one.beside_ideal, one.copies
         );
     }
+    if let Some(lab) = lab {
+        let beside = lab.secs / (100.0 * 1_048_576.0 * 8.0 / 1e6 / lab.up);
+        let _ = writeln!(
+            text,
+            "| as a file, *measured* | {} | {:.0} | {beside:.2}× | {:.2} |",
+            lab.up, lab.secs, lab.copies
+        );
+    }
     text
+}
+
+/// What `cargo xtask lab --swarm` measured.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Lab {
+    /// Megabits a second that each sends at most.
+    up: f64,
+    /// Until all had it, and how often the first one has sent it.
+    secs: f64,
+    copies: f64,
+}
+
+/// What is known before it is asked for.
+fn listed(text: &mut String, all: &All) {
+    text.push_str(
+        "\n## What is listed\n\nWhat many ask the injector for it lists in a catalogue, which open nodes compare with each \
+         other, each with one of 16 by lot. So long it takes until they know of a page:\n\n\
+         | open nodes | half of them, s | 95 % | all | comparisons of each until then |\n|---|--:|--:|--:|--:|\n",
+    );
+    for Told { open, secs: [half, most, whole], comparisons } in &all.told {
+        let _ =
+            writeln!(text, "| {open} | {half:.0} | {most:.0} | {whole:.0} | {comparisons:.1} |");
+    }
+    text.push_str(
+        "\nWho knows that a page is listed asks other nodes first, and an injector only a second later. The crowd, if all \
+         know it four minutes after the first have asked:\n\n\
+         | | requests to the injector | its bodies | read it | first byte p50, p95, p99 s |\n|---|--:|--:|--:|--:|\n",
+    );
+    for (name, one) in ["it is not listed", "it is listed"].iter().zip(&all.listed) {
+        let first = one.first_s.map(|n| format!("{n:.2}")).join(", ");
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {} | {} | {first} |",
+            one.injector_requests, one.injector_bodies, one.read
+        );
+    }
 }
 
 fn table<'a>(

@@ -41,6 +41,8 @@ pub(crate) struct Outcome {
     /// Bodies that the injector sent, and bytes of its answers beside those, for each request.
     pub(crate) injector_bodies: usize,
     pub(crate) injector_words: u64,
+    /// Requests that it got.
+    pub(crate) injector_requests: usize,
     /// Seconds to the first byte: median, 95 %, 99 %; and to the last.
     pub(crate) first_s: [f64; 3],
     pub(crate) whole_s: [f64; 3],
@@ -82,6 +84,7 @@ impl Crowd {
             hits: went.iter().filter(|went| went.hit).count(),
             injector_bodies: swarm.bodies,
             injector_words: swarm.words / swarm.requests.max(1) as u64,
+            injector_requests: swarm.requests,
             first_s: parts(&went, |went| went.first),
             whole_s: parts(&went, |went| went.whole),
             open_sent: sent.iter().sum::<f64>() / sent.len().max(1) as f64,

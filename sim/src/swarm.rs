@@ -42,6 +42,8 @@ pub(crate) enum Finding {
     Named,
     /// The injector asks open nodes to hold what many ask for, and names some of these.
     Held,
+    /// The same; and after a while all know that it is to be had, so that known nodes are waited for longer.
+    Listed,
 }
 
 /// What happens. Where somebody is told by whom a thing comes, that is the guard of a quiet node.

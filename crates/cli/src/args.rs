@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Up(Up),
     /// Get a page by whatever way works
     Get(Get),
+    /// Say what is to be had, as the injectors that are trusted say, the newest first
+    Find(Find),
     /// Run an injector: a node that fetches pages for others and signs what it saw
     Injector(Injector),
     /// Make and use an injector's root key, which belongs offline
@@ -478,6 +480,15 @@ pub(crate) struct Join {
     /// Take the ways, trust nothing
     #[arg(long, conflicts_with = "trust")]
     pub(crate) no_trust: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Find {
+    /// What is in its address: a host, say [default: anything]
+    pub(crate) text: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

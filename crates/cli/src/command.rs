@@ -3,6 +3,7 @@
 pub(crate) mod browse;
 pub(crate) mod ca;
 pub(crate) mod doctor;
+pub(crate) mod find;
 pub(crate) mod generate;
 pub(crate) mod get;
 pub(crate) mod heed;

@@ -45,6 +45,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::DemoIsp => demo::isp::run_stdio().await.map(|()| ExitCode::SUCCESS),
         Command::Up(up) => command::up::run(&setup, up).await,
         Command::Get(get) => command::get::run(&setup, get).await,
+        Command::Find(find) => command::find::run(&setup, find).await,
         Command::Injector(injector) => command::injector::run(&setup, injector).await,
         Command::Root(root) => command::root::run(root),
         Command::Relay(relay) => command::relay::run(&setup, relay).await,

@@ -114,6 +114,16 @@ pub(crate) fn time(took: Duration) -> String {
     }
 }
 
+/// How old something is.
+pub(crate) fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// Bytes in binary units.
 pub(crate) fn size(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "for people")]

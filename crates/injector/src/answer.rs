@@ -27,7 +27,7 @@ use tracing::debug;
 use crate::along::{self, Sent};
 use crate::cut::Cut;
 use crate::inflight::{InFlight, too_long};
-use crate::{Inner, holders, lock};
+use crate::{Inner, holders, listing, lock};
 
 /// An asker that takes no bytes for this long is dropped.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -176,7 +176,10 @@ async fn respond(
     inner.bodies.fetch_add(1, Ordering::Relaxed);
     let cut = Cut { inner, client: from, wanted: &wanted, preview: &preview };
     match along::send(&flight, &cut, reader, begin, &mut out).await? {
-        Sent::To(at, snapshot) => send_rest(inner, out, *snapshot, at).await,
+        Sent::To(at, snapshot) => {
+            listing::asked(inner, &snapshot, from);
+            send_rest(inner, out, *snapshot, at).await
+        }
         Sent::Failed(failure) => out.last(&Part::Declined(failure)).await,
         Sent::Unwanted => Ok(()),
     }
@@ -254,6 +257,7 @@ async fn send_stored(
     reader: BlobReader,
     request: &InjectRequest,
 ) -> Result<(), Failure> {
+    listing::asked(inner, &snapshot, asker);
     let head = Part::Signed(Box::new(snapshot.to_signed()));
     let other = request.root.is_some_and(|root| root != snapshot.head().root);
     let from = request.from.filter(|from| !other && *from < reader.len());

@@ -27,6 +27,7 @@ use tracing::{debug, info};
 use crate::Inner;
 use crate::answer::{fetched, fly, stored};
 use crate::inflight::{Sink, body_of, keep};
+use crate::listing;
 
 /// Pages of one edition.
 const PAGES: usize = 100;
@@ -99,6 +100,7 @@ async fn gather(inner: &Arc<Inner>, feeds: &[PageUrl]) -> Vec<Item> {
             title => title.to_owned(),
         };
         if gathered.add(&url, &file, Some(cut(title))) {
+            listing::list(inner, &file.snapshot);
             gathered.need(inner, parts.files, &mut needs);
         }
     }
@@ -331,7 +333,8 @@ async fn publish(inner: &Arc<Inner>, wanted: &Wanted, edition: &Edition) -> Resu
     };
     let mut sink = Sink::start(inner)?;
     sink.write(bytes.into()).await?;
-    keep(inner, wanted, preview, sink).await.map(drop)
+    listing::list(inner, &keep(inner, wanted, preview, sink).await?);
+    Ok(())
 }
 
 #[cfg(test)]

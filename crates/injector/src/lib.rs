@@ -10,6 +10,7 @@
 //! * [`answer`]: what one asker is told.
 //! * `editions`: what feeds name, fetched ahead.
 //! * `holders`: what many ask for is held by open nodes.
+//! * `listing`: what is to be had.
 //! * [`renewal`]: the certificate is renewed while it runs.
 
 mod along;
@@ -20,6 +21,7 @@ mod holders;
 pub mod inflight;
 pub mod keys;
 pub mod limits;
+mod listing;
 pub mod renewal;
 
 use std::collections::HashMap;
@@ -31,6 +33,7 @@ use std::time::{Duration, Instant};
 use busel_net::endpoint::Stream;
 use busel_node::Node;
 use busel_node::serve::Inject;
+use busel_proto::catalogue::Popular;
 use busel_proto::cert::TrustedRoot;
 use busel_proto::id::{PeerId, SnapshotKey};
 use busel_proto::invite::InjectorTicket;
@@ -100,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) bodies: AtomicU64,
     pub(crate) held: Mutex<Held>,
     pub(crate) asking: Semaphore,
+    pub(crate) popular: Mutex<Popular>,
 }
 
 impl Inner {
@@ -133,6 +137,7 @@ impl Injector {
             bodies: AtomicU64::new(0),
             held: Mutex::new(Held::new(rand::random())),
             asking: Semaphore::new(MAX_ASKING),
+            popular: Mutex::default(),
         }));
         node.register_injector(Arc::new(injector.clone()));
         let (inner, config) = (injector.0.clone(), &injector.0.config);

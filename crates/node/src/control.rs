@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::assigned::Held;
 use crate::authority::Vouches;
+use crate::catalogue::Found;
 use crate::config::{Exit, Exposure};
 use crate::doctor::{self, Ask, Progress, Report};
 use crate::edition::Taken;
@@ -41,6 +42,9 @@ pub trait Control: Send + Sync {
 
     /// Takes the latest edition of a host.
     fn take_edition(&self, host: HostName) -> BoxFuture<'_, Result<Taken, ControlError>>;
+
+    /// What is to be had whose address has this text in it, the newest first.
+    fn find(&self, text: String) -> BoxFuture<'_, Result<Vec<Found>, ControlError>>;
 
     /// Makes an invite for a friend: how to reach this node and what it trusts. An open node waits a
     /// while for its relay; if it is still not at one, and is reached in no other way, the invite does
@@ -135,6 +139,9 @@ pub struct Status {
     /// What a quiet one holds for others.
     #[serde(default)]
     pub assigned: Option<Held>,
+    /// Pages that it knows to be had, from the catalogues of those whom its owner trusts.
+    #[serde(default)]
+    pub listed: usize,
 }
 
 /// The guards of a quiet node.
@@ -337,6 +344,7 @@ impl Control for Node {
                 },
                 guards: self.count_guards().map(|(known, working)| Guards { known, working }),
                 assigned: self.assigned.as_ref().map(|assigned| assigned.held()),
+                listed: self.catalogues.len(),
             })
         })
     }
@@ -389,6 +397,10 @@ impl Control for Node {
             let taken = Self::take_edition(self, &host).await;
             taken.map_err(|e| ControlError::Failed(e.to_string()))
         })
+    }
+
+    fn find(&self, text: String) -> BoxFuture<'_, Result<Vec<Found>, ControlError>> {
+        Box::pin(async move { Ok(self.find_listed(&text).await) })
     }
 
     fn authority(&self) -> BoxFuture<'_, Result<Option<Vouches>, ControlError>> {

@@ -13,7 +13,7 @@ use busel_proto::edition;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::freshness;
 use busel_proto::language;
-use busel_proto::memory::Step;
+use busel_proto::memory::{self, Step};
 use busel_proto::shape::{self, Begin, Span};
 use busel_proto::sites::{Class, SiteList, Why};
 use busel_proto::snapshot::Wanted;
@@ -189,15 +189,15 @@ async fn in_form(
     plan: &[Step],
     copies: Copies,
 ) -> Result<Response, Unanswered> {
-    let copy = local::find(node, &wanted).await;
-    if let Some(page) = &copy {
+    let copy = local::find(node, &wanted).await.map(|page| local::renewed(node, &wanted, page));
+    if let Some((page, true)) = &copy {
         let standing = freshness::judge(&page.snapshot, &request.headers, clock::now());
         if standing.fresh {
             node.store.touch(&wanted.key(), clock::now());
             return Ok(of_copy(node, page, &request, false).await);
         }
     }
-    let copy = copy.filter(|_| copies == Copies::Any);
+    let copy = copy.map(|(page, _)| page).filter(|_| copies == Copies::Any);
     node.look_around().await;
     let from = match shape::begin(&request.method, &request.headers) {
         Begin::At(first) => first,
@@ -209,9 +209,13 @@ async fn in_form(
             len.map_or(0, |len| len.saturating_sub(count))
         }
     };
+    let plan = match node.knows_fresh(&wanted, &request.headers) {
+        true => memory::copies_first(plan),
+        false => plan.to_vec(),
+    };
     let want = Want { page: wanted, from, ..want(&request) };
     let tries = Tries { sites: Some(sites.clone()), request: Arc::new(request), want };
-    Drive::start(node, tries, plan, true, copy).await
+    Drive::start(node, tries, &plan, true, copy).await
 }
 
 /// How long a page is of which the end is wanted: no way over other nodes can begin there otherwise. Where

@@ -19,6 +19,7 @@
 
 mod assigned;
 pub mod authority;
+pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -40,6 +40,7 @@ use tracing::debug;
 
 use crate::assigned::{self, Assigned, Offers};
 use crate::authority::{self, Authority, AuthorityError};
+use crate::catalogue::{self, Catalogues};
 use crate::clock::{self, Clock};
 use crate::config::{Config, ConfigError, Exposure};
 use crate::dht;
@@ -139,6 +140,8 @@ pub struct Inner {
     pub(crate) offers: Offers,
     /// What it loads to hold for those who ask an injector.
     pub(crate) loads: Places,
+    /// What is to be had.
+    pub(crate) catalogues: Catalogues,
     /// What opens questions to this node.
     question_key: Mutex<QuestionKey>,
 }
@@ -254,6 +257,7 @@ impl Node {
                 superseed: Mutex::new(SuperSeed::new(rand::random())),
                 offers: Offers::new(offers_seed),
                 loads: hold::places(),
+                catalogues: Catalogues::default(),
                 question_key: Mutex::new(QuestionKey::new(&identity)),
                 config,
                 store,
@@ -302,6 +306,8 @@ impl Node {
         self.spawn(async move { own.keep_giving().await });
         let own = self.clone();
         self.spawn(async move { own.keep_networks().await });
+        let own = self.clone();
+        self.spawn(async move { catalogue::run(&own).await });
         if let Some(relay) = &self.own_relay {
             self.endpoint.add_relay(relay.near()).await;
         }
@@ -383,6 +389,7 @@ impl Node {
         }
         self.keep_given().await;
         self.keep_network().await;
+        self.keep_catalogues().await;
         self.keep_homes().await;
         if let Some(assigned) = self.assigned.clone() {
             blocking(move || assigned.clear()).await;
@@ -451,6 +458,7 @@ impl Node {
         if let Some(exchange) = &self.exchange {
             exchange.joined();
         }
+        self.catalogues.joined();
         Ok(report)
     }
 

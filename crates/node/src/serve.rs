@@ -25,6 +25,7 @@ use futures_util::stream::{self, StreamExt};
 use tracing::debug;
 
 use crate::assigned::{self, Given};
+use crate::catalogue;
 use crate::clock;
 use crate::config::Exposure;
 use crate::crowd::Crowd;
@@ -111,7 +112,12 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
         Err(e) => return decline(stream, Failure::Protocol(e.to_string())).await,
     };
     match ask {
-        Ask::Fetch { .. } | Ask::Blob { .. } | Ask::Any { .. } | Ask::Has { .. } => {
+        Ask::Fetch { .. }
+        | Ask::Blob { .. }
+        | Ask::Any { .. }
+        | Ask::Has { .. }
+        | Ask::Compare { .. }
+        | Ask::Listed { .. } => {
             // In the LAN it is somebody else.
             let asker = (!stream.is_near()).then_some(peer);
             question(node, Reply::plain(stream), ask, asker).await
@@ -143,6 +149,10 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
             let answer = hold::answer(node, &stream, peer, snapshot, holders).await;
             say(Reply::plain(stream), &answer).await
         }
+        Ask::Tell { root, pages } => {
+            let answer = catalogue::told(node, root, pages, stream.is_near()).await;
+            say(Reply::plain(stream), &answer).await
+        }
         Ask::Tunnel { host, port } => exit::serve(node, peer, stream, host, port).await,
         Ask::Nodes { card } => {
             let answer = exchange::answer(node, &stream, peer, card).await;
@@ -164,7 +174,7 @@ async fn serve_stream(node: &Node, peer: PeerId, mut stream: Stream) -> Result<(
     }
 }
 
-/// Answers what is asked for a copy, in the clear, by this one, or sealed.
+/// Answers what is asked for a copy, or of what there is, in the clear, by this one, or sealed.
 async fn question(
     node: &Node,
     reply: Reply,
@@ -176,6 +186,14 @@ async fn question(
         Ask::Blob { root, len, from, to } => blob(node, reply, root, len, from..to).await,
         Ask::Any { root, len, of, most } => any(node, reply, (root, len), of, most).await,
         Ask::Has { root, len } => has(node, reply, (root, len), asker).await,
+        Ask::Compare { root, message } => {
+            let answer = catalogue::compared(node, root, message, reply.is_near()).await;
+            say(reply, &answer).await
+        }
+        Ask::Listed { root, heads } => {
+            let answer = catalogue::listed(node, &root, &heads, reply.is_near());
+            say(reply, &answer).await
+        }
         _ => Err(Failure::Protocol("it is no question".into())),
     }
 }

@@ -25,6 +25,7 @@ pub mod blob;
 pub mod budget;
 pub mod card;
 pub mod carrier;
+pub mod catalogue;
 pub mod cbor;
 pub mod cert;
 mod crowd;

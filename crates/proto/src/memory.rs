@@ -41,6 +41,9 @@ const LEAST_WAIT: Duration = Duration::from_millis(30);
 /// … and never slower.
 const MOST_WAIT: Duration = Duration::from_secs(3);
 
+/// Those who may have a page that is known to be had are waited for so long.
+const COPY_WAIT: Duration = Duration::from_secs(1);
+
 /// When to start a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
@@ -48,6 +51,20 @@ pub struct Step {
     pub route: Route,
     /// How long after it was started the next one is, if no head has come.
     pub patience: Duration,
+}
+
+/// The plan for a page whose newest head is known: those who may have it are asked before an injector, which is spared if
+/// one of them does.
+pub fn copies_first(plan: &[Step]) -> Vec<Step> {
+    let mut plan = plan.to_vec();
+    let at = |plan: &[Step], route| plan.iter().position(|step| step.route == route);
+    let Some(swarm) = at(&plan, Route::Swarm) else { return plan };
+    plan[swarm].patience = plan[swarm].patience.max(COPY_WAIT);
+    if let Some(injector) = at(&plan, Route::Injector).filter(|injector| *injector < swarm) {
+        let step = plan.remove(injector);
+        plan.insert(swarm, step);
+    }
+    plan
 }
 
 /// A key under which names of sites are hashed.
@@ -348,6 +365,21 @@ mod tests {
         let mut memory = Memory::default();
         memory.failed(&site(), Route::Direct, &Failure::Reset, Tick(0));
         assert_eq!(order(&memory, Tick(0) + HALF_LIFE + MS(1000)), WEB);
+    }
+
+    #[test]
+    fn who_may_have_a_page_that_is_known_is_asked_before_an_injector() {
+        let step = |route, patience| Step { route, patience: MS(patience) };
+        let plan = [
+            step(Route::Injector, 40),
+            step(Route::Direct, 50),
+            step(Route::Swarm, 60),
+            step(Route::Tunnel, 70),
+        ];
+        let first = [plan[1], step(Route::Swarm, 1000), plan[0], plan[3]];
+        assert_eq!(copies_first(&plan), first);
+        assert_eq!(copies_first(&first), first);
+        assert_eq!(copies_first(&plan[..2]), plan[..2], "nobody else is asked");
     }
 
     #[test]

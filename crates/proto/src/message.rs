@@ -11,10 +11,11 @@ use minicbor::{Decode, Encode};
 use crate::assigned::Offer;
 use crate::blob::{MAX_ENCODED_WINDOW, MAX_LEN};
 use crate::card::Card;
+use crate::catalogue::{MAX_MESSAGE, MAX_WANTED, SignedListed};
 use crate::cbor::{self, CborError};
 use crate::cert::Revocation;
 use crate::failure::Failure;
-use crate::id::{Hash, PeerId, SnapshotKey};
+use crate::id::{Hash, PeerId, PublicKey, SnapshotKey};
 use crate::invite::VeilTicket;
 use crate::page::HostName;
 use crate::plan::{MOST_NAMED, PIECE, Pieces};
@@ -163,6 +164,37 @@ pub enum Ask {
         #[n(1)]
         holders: Vec<Signed<Card>>,
     },
+    /// `compare/1`: a message that compares the asker's catalogue of a root with yours, see [`crate::catalogue`].
+    /// Answered by `Compared`, or `Nothing`.
+    #[n(14)]
+    Compare {
+        /// The root.
+        #[n(0)]
+        root: PublicKey,
+        /// The message.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        message: Vec<u8>,
+    },
+    /// `listed/1`: these pages of your catalogue of a root. Answered by `Listed`, or `Nothing`.
+    #[n(15)]
+    Listed {
+        /// The root.
+        #[n(0)]
+        root: PublicKey,
+        /// The hashes of their heads.
+        #[n(1)]
+        heads: Vec<Hash>,
+    },
+    /// `tell/1`: pages that are missing in your catalogue of a root. Answered by `Open`, or `Nothing`.
+    #[n(16)]
+    Tell {
+        /// The root.
+        #[n(0)]
+        root: PublicKey,
+        /// The pages.
+        #[n(1)]
+        pages: Vec<SignedListed>,
+    },
     /// `seen/1`: from where do you see me come, on this connection? Answered by `Seen`, or `Nothing`.
     #[n(9)]
     Seen,
@@ -235,6 +267,20 @@ pub enum Answer {
         #[n(1)]
         to: u64,
     },
+    /// This compares it further.
+    #[n(10)]
+    Compared {
+        /// The message.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        message: Vec<u8>,
+    },
+    /// These pages, at most [`crate::catalogue::MAX_SENT`] of bytes.
+    #[n(11)]
+    Listed {
+        /// The pages.
+        #[n(0)]
+        pages: Vec<SignedListed>,
+    },
     /// You come from there.
     #[n(6)]
     Seen {
@@ -288,6 +334,9 @@ impl Ask {
             Self::Tunnel { port, .. } => *port != 0,
             Self::Hold { holders, .. } => holders.len() <= crate::holders::NAMED,
             Self::Punch { from } => from.parse::<SocketAddr>().is_ok_and(|from| from.port() != 0),
+            Self::Compare { message, .. } => message.len() <= MAX_MESSAGE,
+            Self::Listed { heads, .. } => heads.len() <= MAX_WANTED,
+            Self::Tell { pages, .. } => pages.len() <= MAX_WANTED,
             Self::Nodes { .. } | Self::Assign | Self::Seen => true,
         }
     }

@@ -75,8 +75,9 @@ pub fn seal_question(
 
 /// Whether it only asks for what the node holds: nothing else is done for who hides.
 fn is_question(ask: &Ask) -> bool {
-    let asks =
+    let copies =
         matches!(ask, Ask::Fetch { .. } | Ask::Blob { .. } | Ask::Any { .. } | Ask::Has { .. });
+    let asks = copies || matches!(ask, Ask::Compare { .. } | Ask::Listed { .. });
     asks && ask.is_sane()
 }
 

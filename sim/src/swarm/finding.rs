@@ -6,7 +6,7 @@ use std::time::Duration;
 use busel_proto::blob;
 use busel_proto::failure::{Failure, Route};
 use busel_proto::holders::NAMED;
-use busel_proto::memory::Step;
+use busel_proto::memory::{self, Step};
 use busel_proto::plan::{Pieces, Plan};
 use busel_proto::race::{self, Race};
 use busel_proto::time::Tick;
@@ -23,6 +23,8 @@ const FIRST_HOPS: usize = 2;
 const OWN_AFTER: Duration = Duration::from_secs(5);
 /// How long other nodes are asked before the injector is asked beside them.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// All know by then that it is to be had.
+const LISTED: Duration = Duration::from_secs(240);
 /// Bytes of a signed head, and of the card of a holder.
 const HEAD: u64 = 650;
 const CARD: u64 = 171;
@@ -65,7 +67,10 @@ impl Swarm {
             self.guarded.insert(id, Guarded::new(&guards, &mut self.chance));
         }
         let step = |route| Step { route, patience: PATIENCE };
-        let steps = [step(Route::Swarm), step(Route::Injector)];
+        let mut steps = vec![step(Route::Swarm), step(Route::Injector)];
+        if self.finding == Finding::Listed && now >= Tick(0) + LISTED {
+            steps = memory::copies_first(&steps);
+        }
         let mut race = Race::new(&steps, true, false);
         race.handle(race::Input::Start, now);
         let ahead = if open { AHEAD } else { HELD };
@@ -284,7 +289,7 @@ impl Swarm {
             Finding::Named if before > 0 => Vec::new(),
             Finding::Named if self.bodies < SEEDS => Vec::new(),
             Finding::Named => self.some_holders(id),
-            Finding::Held => {
+            Finding::Held | Finding::Listed => {
                 self.held.asked(KEY, ROOT, by.unwrap_or(id), now);
                 if self.held.lacks(&KEY, now) > 0 {
                     self.chance.shuffle(&mut self.idle);

@@ -261,7 +261,7 @@ impl Swarm {
         self.guarded.remove(&id);
         match self.finding {
             Finding::Named if self.people[id].open => self.holders.push(id),
-            Finding::Held => self.held.said(&KEY, ROOT, id, true, now),
+            Finding::Held | Finding::Listed => self.held.said(&KEY, ROOT, id, true, now),
             Finding::Asking | Finding::Named => {}
         }
         self.tell_soon(id);

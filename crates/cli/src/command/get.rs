@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use busel_node::control::client::Client;
@@ -16,7 +15,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{config, data_dir, unlock};
 use crate::args::{Get, NodeFlags, Setup};
-use crate::screen::{self, line, note};
+use crate::screen::{self, line, note, span};
 
 pub(crate) async fn run(setup: &Setup, get: Get) -> anyhow::Result<ExitCode> {
     let client = Client::of(&data_dir(setup)?);
@@ -55,15 +54,6 @@ async fn by<F: Future<Output = anyhow::Result<ExitCode>>>(
         bytes as f64 / f64::from(1 << 20),
     ));
     Ok(if missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn span(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86_400),
-    }
 }
 
 async fn by_running(client: &Client, url: PageUrl, get: &Get) -> anyhow::Result<ExitCode> {

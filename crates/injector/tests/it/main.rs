@@ -5,6 +5,7 @@
 
 mod attacks;
 mod beside;
+mod catalogue;
 mod coalesce;
 mod crawler;
 mod crowd;

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use super::server::{self, Problem, Told};
 use super::{Control, ControlError, Heard, Joined, Line, Status};
 use crate::authority::Vouches;
+use crate::catalogue::Found;
 use crate::doctor::{Ask, Progress, Report};
 use crate::edition::Taken;
 use crate::request::{self, Authority, Timeline};
@@ -213,6 +214,13 @@ impl Control for Client {
         Box::pin(async move {
             let asked = server::Take { host: host.to_string() };
             self.ask(Method::POST, server::EDITION, Some(&asked)).await
+        })
+    }
+
+    fn find(&self, text: String) -> BoxFuture<'_, Result<Vec<Found>, ControlError>> {
+        Box::pin(async move {
+            let asked = server::Find { text };
+            self.ask(Method::POST, server::FIND, Some(&asked)).await
         })
     }
 

@@ -5,6 +5,7 @@
 //! | `GET /v1/status` | [`super::Status`] |
 //! | `POST /v1/get` with [`Get`] | the page, with `Busel-*` fields, and its timeline as a trailer |
 //! | `POST /v1/edition` with [`Take`] | [`crate::edition::Taken`] |
+//! | `POST /v1/find` with [`Find`] | a list of [`crate::catalogue::Found`] |
 //! | `POST /v1/invite` | [`Line`] |
 //! | `POST /v1/join` with [`Join`] | [`super::Joined`] |
 //! | `POST /v1/doctor` with [`Doctor`] | a [`Step`] a line, the last one the report |
@@ -63,6 +64,8 @@ const MAX_REQUEST: usize = 64 * 1024;
 pub(super) const HEED: &str = "/v1/heed";
 /// The path by which an edition is taken.
 pub(super) const EDITION: &str = "/v1/edition";
+/// The path by which is found what is to be had.
+pub(super) const FIND: &str = "/v1/find";
 /// The path of what vouches for listed sites.
 pub(super) const AUTHORITY_PATH: &str = "/v1/authority";
 /// Fields that tell of the answer.
@@ -87,6 +90,13 @@ pub struct Get {
 pub struct Take {
     /// The host of which.
     pub host: String,
+}
+
+/// Asks what is to be had.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Find {
+    /// What is in its address.
+    pub text: String,
 }
 
 /// An invite, as its line.
@@ -227,6 +237,7 @@ async fn answer(control: Arc<dyn Control>, request: Request<Incoming>) -> Respon
         }
         (&Method::POST, "/v1/join") => join(&*control, &body).await,
         (&Method::POST, "/v1/doctor") => examination::answer(control, &body),
+        (&Method::POST, FIND) => find(&*control, &body).await,
         (&Method::POST, EDITION) => edition(&*control, &body).await,
         (&Method::GET, AUTHORITY_PATH) => json(control.authority().await),
         (&Method::POST, AUTHORITY_PATH) => json(control.make_authority().await),
@@ -265,6 +276,13 @@ async fn edition(control: &dyn Control, body: &Bytes) -> Response<Body> {
     };
     match HostName::parse(&asked.host) {
         Ok(host) => json(control.take_edition(host).await),
+        Err(error) => failed(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+async fn find(control: &dyn Control, body: &Bytes) -> Response<Body> {
+    match serde_json::from_slice::<Find>(body) {
+        Ok(asked) => json(control.find(asked.text).await),
         Err(error) => failed(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }

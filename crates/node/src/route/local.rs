@@ -45,6 +45,21 @@ pub(crate) async fn find(node: &Node, wanted: &Wanted) -> Option<Arc<Page>> {
     Some(page)
 }
 
+/// The newest copy that can be made of this one: with a newer head, if one is listed that has its body; and whether none
+/// is listed that is newer.
+pub(crate) fn renewed(node: &Node, wanted: &Wanted, page: Arc<Page>) -> (Arc<Page>, bool) {
+    let Some(newer) = node.newer(wanted, page.snapshot.head().fetched_at) else {
+        return (page, true);
+    };
+    if newer.head().root != page.snapshot.head().root {
+        return (page, false);
+    }
+    let (body, label) = (page.body.clone(), page.label.clone());
+    let page = Arc::new(Page { headers: newer.headers(), snapshot: newer, body, label });
+    node.hot.put(wanted.key(), page.clone());
+    (page, true)
+}
+
 /// The body of a copy from byte `from` on.
 pub(crate) async fn start(node: &Node, page: &Page, from: u64) -> Result<Started, Failure> {
     let items = match &page.body {

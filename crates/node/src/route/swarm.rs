@@ -44,6 +44,8 @@ const MAX_ASKED: usize = 16;
 struct Found {
     way: Way,
     snapshot: Snapshot,
+    /// Whether no other body is listed that is newer.
+    is_newest: bool,
     voice: Voice,
 }
 
@@ -78,7 +80,7 @@ pub(crate) async fn start(node: &Node, want: &Want) -> Result<Started, Lost> {
     let mut why = Failure::NobodyHasIt;
     while let Some(answer) = asking.next().await {
         match answer {
-            Ok(found) if is_good(&found.snapshot, want) => {
+            Ok(found) if is_good(&found, want) => {
                 drop(asking);
                 return Ok(started(node, found, others, want));
             }
@@ -119,8 +121,9 @@ fn note(node: &Node, way: &Way, since: Tick, answer: &Result<Found, Failure>) {
 }
 
 /// To continue a body the same bytes are wanted, however old.
-fn is_good(snapshot: &Snapshot, want: &Want) -> bool {
-    want.resume.is_some() || freshness::judge(snapshot, &want.headers, clock::now()).fresh
+fn is_good(found: &Found, want: &Want) -> bool {
+    let fresh = || freshness::judge(&found.snapshot, &want.headers, clock::now()).fresh;
+    want.resume.is_some() || (found.is_newest && fresh())
 }
 
 async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
@@ -157,7 +160,9 @@ async fn ask(node: &Node, way: &Way, want: &Want) -> Result<Found, Failure> {
     if let (Err(Failure::Silent | Failure::CutOff), Some(guard)) = (&begun, by) {
         node.favour().failed(&guard, node.clock.tick());
     }
-    Ok(Found { way: way.clone(), voice: begun?, snapshot })
+    let voice = begun?;
+    let (snapshot, is_newest) = node.renewed(&want.page, snapshot);
+    Ok(Found { way: way.clone(), snapshot, is_newest, voice })
 }
 
 /// The same voice, whose next words are bytes of the body from there on, if it has any.
@@ -174,7 +179,7 @@ async fn begun(mut voice: Voice, snapshot: &Snapshot, from: Option<u64>) -> Resu
 
 /// `others` may have it, too.
 fn started(node: &Node, found: Found, others: Vec<Way>, want: &Want) -> Started {
-    let Found { way, snapshot, voice } = found;
+    let Found { way, snapshot, voice, .. } = found;
     let peer = way.peer;
     let view = node.joined.view();
     let label = view.trust.root(&snapshot.cert().root).map(|r| r.label.clone());

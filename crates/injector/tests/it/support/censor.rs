@@ -10,6 +10,7 @@ use busel_net::finder::dht::meet;
 use busel_node::clock;
 use busel_proto::assigned::Offer;
 use busel_proto::card::Card;
+use busel_proto::catalogue::{Catalogue, Compare};
 use busel_proto::daily::Day;
 use busel_proto::id::{Hash, PeerId, PublicKey};
 use busel_proto::invite::VeilTicket;
@@ -191,7 +192,7 @@ impl Censor {
             }
         }
         let sybil = &self.sybils[0];
-        for ask in asks(pages) {
+        for ask in asks(world, pages) {
             let answer = sybil.ask(node, &ask).await;
             learned.answers.insert((node, format!("{ask:?}")), answer);
         }
@@ -199,7 +200,8 @@ impl Censor {
 }
 
 /// What anybody can ask anybody.
-fn asks(pages: &[PageUrl]) -> Vec<Ask> {
+fn asks(world: &World, pages: &[PageUrl]) -> Vec<Ask> {
+    let (_, message) = Compare::begin(Catalogue::default().sketch()).unwrap();
     let host = HostName::parse(super::HOST).unwrap();
     let mut asks = vec![
         Ask::Tunnel { host, port: 443 },
@@ -208,6 +210,8 @@ fn asks(pages: &[PageUrl]) -> Vec<Ask> {
         Ask::Pass { to: PeerId([1; 32]), envelope: vec![0; 600] },
         Ask::Forward { to: PeerId([1; 32]), envelope: vec![0; 600], card: None },
         Ask::Assign,
+        Ask::Compare { root: world.root.public(), message },
+        Ask::Listed { root: world.root.public(), heads: vec![] },
     ];
     for page in pages {
         let key = Wanted::page(page.clone()).key();
