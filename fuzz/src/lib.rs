@@ -8,6 +8,7 @@
 
 mod blob;
 mod carrier;
+mod catalogue;
 mod edition;
 mod feed;
 mod flight;
@@ -26,6 +27,7 @@ mod wire;
 
 pub use blob::blob_window;
 pub use carrier::carrier;
+pub use catalogue::catalogue;
 pub use edition::edition;
 pub use flight::flight;
 pub use gateway::gateway;
@@ -49,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     ("ask", ask),
     ("blob_window", blob_window),
     ("carrier", carrier),
+    ("catalogue", catalogue),
     ("cbor_head", cbor_head),
     ("edition", edition),
     ("flight", flight),

@@ -4,6 +4,7 @@
 
 use busel_proto::card::Card;
 use busel_proto::carrier::Frame;
+use busel_proto::catalogue::{Compare, SignedListed};
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, TrustedRoot};
 use busel_proto::edition::{Edition, Item};
@@ -20,6 +21,7 @@ use busel_proto::time::UnixTime;
 use busel_proto::veil::hello::HelloKey;
 use busel_proto::veil::{VeilSecret, text};
 
+use crate::catalogue;
 use crate::records::{cert, root, subkey};
 use crate::sealed::{SUBKEY, keys};
 
@@ -37,6 +39,7 @@ pub fn all() -> Vec<Seed> {
         ("ask", asks()),
         ("blob_window", blobs()),
         ("carrier", carriers()),
+        ("catalogue", comparisons()),
         ("cbor_head", records()),
         ("edition", editions()),
         ("flight", flights()),
@@ -126,8 +129,7 @@ fn head() -> Head {
 }
 
 fn card() -> Signed<Card> {
-    let veil =
-        VeilTicket { addrs: vec!["198.51.100.7:44443".into()], secret: VeilSecret([8; 32]) };
+    let veil = VeilTicket { addrs: vec!["198.51.100.7:44443".into()], secret: VeilSecret([8; 32]) };
     let peer = PeerId(PublicKey::from(&root()).0);
     Signed::sign(&Card { v: 1, peer, veil, made_at: UnixTime(86_400) }, &root())
 }
@@ -159,6 +161,14 @@ fn records() -> Vec<Vec<u8>> {
     ]
 }
 
+/// What one says who begins to compare, and what another answers.
+fn comparisons() -> Vec<Vec<u8>> {
+    let (own, other) = (catalogue::of(0..40), catalogue::of(30..60));
+    let (_, asked) = Compare::begin(other.sketch()).expect("a sketch can be compared");
+    let answer = own.sketch().answer(&asked).expect("it is our own");
+    vec![asked, answer]
+}
+
 fn asks() -> Vec<Vec<u8>> {
     let host = HostName::parse("news.example").expect("a fixed host");
     let url = PageUrl::parse(PAGE).expect("a fixed URL");
@@ -175,12 +185,19 @@ fn asks() -> Vec<Vec<u8>> {
         Ask::Forward { to: PeerId([4; 32]), envelope: vec![1, 2, 3], card: Some(card()) },
         Ask::Hold { snapshot: snapshot(), holders: vec![card()] },
         Ask::Question { envelope: vec![1, 2, 3] },
+        Ask::Compare { root: PublicKey::from(&root()), message: comparisons().remove(0) },
+        Ask::Listed { root: PublicKey::from(&root()), heads: vec![Hash([2; 32])] },
+        Ask::Tell { root: PublicKey::from(&root()), pages: pages() },
         Ask::Seen,
         Ask::Punch { from: "192.0.2.1:7000".into() },
     ]
     .iter()
     .map(cbor::to_vec)
     .collect()
+}
+
+fn pages() -> Vec<SignedListed> {
+    catalogue::of(0..2).all().cloned().collect()
 }
 
 fn answers() -> Vec<Vec<u8>> {
@@ -190,6 +207,8 @@ fn answers() -> Vec<Vec<u8>> {
             snapshot: snapshot(),
             revocation: Some(Signed::sign(&revocation(), &root())),
         },
+        Answer::Compared { message: comparisons().remove(1) },
+        Answer::Listed { pages: pages() },
         Answer::Nothing,
         Answer::Open,
         Answer::Declined { failure: Failure::NotAllowed("no".into()) },

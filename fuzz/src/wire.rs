@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use busel_proto::blob::{GROUP, MAX_WINDOW, window_after};
+use busel_proto::catalogue::{MAX_MESSAGE, MAX_WANTED};
 use busel_proto::holders::NAMED;
 use busel_proto::message::{Answer, Ask, MAX_FRAME, frame_len, news, read_news};
 use busel_proto::page::HostName;
@@ -33,6 +34,9 @@ pub fn ask(data: &[u8]) {
         | Ask::Forward { .. }
         | Ask::Question { .. }
         | Ask::Seen => {}
+        Ask::Compare { message, .. } => assert!(message.len() <= MAX_MESSAGE),
+        Ask::Listed { heads, .. } => assert!(heads.len() <= MAX_WANTED),
+        Ask::Tell { pages, .. } => assert!(pages.len() <= MAX_WANTED),
         Ask::Hold { holders, .. } => assert!(holders.len() <= NAMED, "a sane one names few"),
         Ask::Punch { from } => {
             let from: SocketAddr = from.parse().expect("a sane one names an address");

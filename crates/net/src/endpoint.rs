@@ -51,9 +51,7 @@ const MOST_BACK_OFF: Duration = Duration::from_secs(4);
 const MAX_PEERS: usize = 4096;
 /// Streams that one peer may have open towards us.
 const MAX_STREAMS: u32 = 256;
-/// Bytes of one stream that may be on the way: what 90 Mbit/s carry in 180 ms, as a line of 100 ms takes with its queue. In
-/// packets of 1,200 bytes that is less than 2,048 of them: of more, `noq` closes the connection if half of them wait for
-/// others that come late, as they do where a relay has several lines.
+/// Bytes of one stream that may be on the way. Less than 2,048 packets: of more, `noq` ends the connection where many overtake.
 const STREAM_WINDOW: u32 = 2 << 20;
 /// New connections waiting to be taken by the node.
 const ACCEPT_QUEUE: usize = 64;

@@ -11,6 +11,7 @@ use busel_proto::assigned::Offer;
 use busel_proto::blob::{GROUP, TreeBuilder, decode_window, encode_window, outboard_len};
 use busel_proto::card::Card;
 use busel_proto::carrier::{Decoder, Frame};
+use busel_proto::catalogue::{Catalogue, Compare, Listed, Put, SignedListed};
 use busel_proto::cbor;
 use busel_proto::cert::{Checkpoint, Revocation, Standing, SubkeyCert, TrustSet, TrustedRoot};
 use busel_proto::daily::{CHANCE, Day};
@@ -208,7 +209,22 @@ fn card() -> Signed<Card> {
     Signed::sign(&Card { v: 1, peer, veil, made_at }, &root())
 }
 
-fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 15] {
+fn listed() -> SignedListed {
+    Listed::sign(snapshot().verify(&wanted(), &trust()).expect("it is true"), &subkey()).to_signed()
+}
+
+/// The first message of one that has that page alone, and the answer of one that has nothing.
+fn compared() -> (Vec<u8>, Vec<u8>) {
+    let mut one = Catalogue::default();
+    let listed = listed().verify(&trust()).expect("it is true");
+    assert_eq!(one.put(&listed, head().fetched_at), Put::New);
+    let (_, asked) = Compare::begin(one.sketch()).expect("it can be compared");
+    let answer = Catalogue::default().sketch().answer(&asked).expect("it is true");
+    (asked, answer)
+}
+
+fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 18] {
+    let root = PublicKey::from(&root());
     let host = HostName::parse("news.example").expect("a host");
     [
         ("ask_fetch", Ask::Fetch { key: wanted().key(), from: Some(0), root: None }),
@@ -227,6 +243,9 @@ fn asks(envelope: Vec<u8>) -> [(&'static str, Ask); 15] {
         ),
         ("ask_hold", Ask::Hold { snapshot: snapshot(), holders: vec![card()] }),
         ("ask_question", Ask::Question { envelope: question().0 }),
+        ("ask_compare", Ask::Compare { root, message: compared().0 }),
+        ("ask_listed", Ask::Listed { root, heads: vec![snapshot().head.hash()] }),
+        ("ask_tell", Ask::Tell { root, pages: vec![listed()] }),
         ("ask_seen", Ask::Seen),
         ("ask_punch", Ask::Punch { from: "192.0.2.1:7000".into() }),
     ]
@@ -250,7 +269,7 @@ fn offer() -> Offer {
     Offer { key: wanted().key(), fetched_at: UnixTime(NOT_BEFORE), len: LEN }
 }
 
-fn answers() -> [(&'static str, Answer); 10] {
+fn answers() -> [(&'static str, Answer); 12] {
     let revocation = Some(Signed::sign(&revocation(), &root()));
     [
         ("answer_found", Answer::Found { snapshot: snapshot(), revocation }),
@@ -258,6 +277,8 @@ fn answers() -> [(&'static str, Answer); 10] {
         ("answer_open", Answer::Open),
         ("answer_has", Answer::Has { pieces: Some([0, 2, 64].into_iter().collect()) }),
         ("answer_chosen", Answer::Chosen { from: 0, to: LEN }),
+        ("answer_compared", Answer::Compared { message: compared().1 }),
+        ("answer_listed", Answer::Listed { pages: vec![listed()] }),
         ("answer_nodes", Answer::Nodes { cards: vec![card()] }),
         ("answer_offers", Answer::Offers { offers: vec![offer()] }),
         ("answer_seen", Answer::Seen { at: "192.0.2.1:7000".into() }),
@@ -353,6 +374,7 @@ fn build() -> Vectors {
     put("revocation", &Signed::sign(&revocation(), &root()).to_bytes());
     put("checkpoint", &Signed::sign(&checkpoint(), &root()).to_bytes());
     put("snapshot", &cbor::to_vec(&snapshot()));
+    put("listing", &listed().listing.to_bytes());
     put("snapshot_key", wanted().key().as_bytes());
     put("invite", invite().to_line().as_bytes());
     put("invite_bridge", bridge().to_line().as_bytes());
@@ -512,6 +534,9 @@ fn records_of_the_file_verify() {
     let snapshot: SignedSnapshot =
         cbor::from_slice(&file.get("snapshot"), SignedSnapshot::MAX).unwrap();
     assert_eq!((&snapshot.head, &snapshot.cert), (&signed, &signed_cert));
+    let listing = Signed::from_bytes(&file.get("listing")).unwrap();
+    let listed = SignedListed { snapshot: snapshot.clone(), listing };
+    assert!(listed.verify(&trust()).is_ok());
     let mut trust = trust();
     let taken = snapshot.clone().verify(&wanted(), &trust).unwrap();
     assert_eq!(taken.key().as_bytes()[..], file.get("snapshot_key"));
