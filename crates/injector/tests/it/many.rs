@@ -9,7 +9,7 @@ use busel_node::Node;
 use busel_node::config::Exposure;
 use busel_proto::blob::MAX_WINDOW;
 use busel_proto::failure::Route;
-use busel_proto::message::{Answer, Ask};
+use busel_proto::message::{Answer, Ask, frame, news};
 use busel_proto::plan::PIECE;
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
@@ -160,15 +160,19 @@ async fn who_says_that_they_have_it_and_sends_nothing_of_it_has_not_answered() {
     assert_eq!((failure, bytes == copy.body), (None, true));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_loads_it_gives_on_what_has_come() {
-    let world = World::start().await;
-    let copy = world.copy("/film", noise(LEN));
-    // The holder sends as many parts as there are permits.
-    let (own, permits) = (copy.clone(), Arc::new(Semaphore::new(4)));
-    let allowed = permits.clone();
-    let holder = Peer::start(&world, move |ask, mut stream| {
-        let (copy, permits) = (own.clone(), permits.clone());
+/// A node that has it and sends as many parts as there are permits; the permits, and how often it was asked for the
+/// beginning.
+async fn holder_of_parts(
+    world: &World,
+    copy: &Copy,
+    parts: usize,
+) -> (Peer, Arc<Semaphore>, Arc<AtomicUsize>) {
+    let (permits, begun) = (Arc::new(Semaphore::new(parts)), Arc::<AtomicUsize>::default());
+    let (own, allowed, begins) = (copy.clone(), permits.clone(), begun.clone());
+    let holder = Peer::start(world, move |ask, mut stream| {
+        let (copy, permits) = (own.clone(), allowed.clone());
+        let begin = usize::from(matches!(ask, Ask::Fetch { .. }));
+        begins.fetch_add(begin, Ordering::SeqCst);
         async move {
             if let Ask::Blob { .. } = ask {
                 permits.acquire().await.unwrap().forget();
@@ -176,8 +180,15 @@ async fn who_loads_it_gives_on_what_has_come() {
             let _ = stream.send.write_all(&copy.answer(&ask).concat()).await;
             let _ = stream.send.finish();
         }
-    })
-    .await;
+    });
+    (holder.await, permits, begun)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_loads_it_gives_on_what_has_come() {
+    let world = World::start().await;
+    let copy = world.copy("/film", noise(LEN));
+    let (holder, allowed, _) = holder_of_parts(&world, &copy, 4).await;
     let first = world.lonely(Exposure::Open).await;
     world.acquaint(&first, holder.id()).await;
     let loading = tokio::spawn(loads(first.clone()));
@@ -208,23 +219,7 @@ async fn who_loads_it_gives_on_what_has_come() {
 async fn who_asks_for_what_is_on_its_way_is_asked_for_it_in_return() {
     let world = World::start().await;
     let copy = world.copy("/film", noise(LEN));
-    // The holder sends some parts, and then none.
-    let (own, permits) = (copy.clone(), Arc::new(Semaphore::new(3)));
-    let begun = Arc::<AtomicUsize>::default();
-    let begins = begun.clone();
-    let holder = Peer::start(&world, move |ask, mut stream| {
-        let (copy, permits) = (own.clone(), permits.clone());
-        let fetched = usize::from(matches!(ask, Ask::Fetch { .. }));
-        begins.fetch_add(fetched, Ordering::SeqCst);
-        async move {
-            if let Ask::Blob { .. } = ask {
-                permits.acquire().await.unwrap().forget();
-            }
-            let _ = stream.send.write_all(&copy.answer(&ask).concat()).await;
-            let _ = stream.send.finish();
-        }
-    })
-    .await;
+    let (holder, _allowed, begun) = holder_of_parts(&world, &copy, 3).await;
     let reader = world.lonely(Exposure::Open).await;
     world.acquaint(&reader, holder.id()).await;
     let loading = tokio::spawn(loads(reader.clone()));
@@ -268,6 +263,39 @@ async fn loads(reader: Node) -> Vec<u8> {
     let (bytes, failure) = seen(response.body).await;
     assert_eq!(failure, None);
     bytes.to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gets_it_slowly_is_asked_as_long_as_it_has_something_new_to_say() {
+    let world = World::start().await;
+    let copy = world.copy("/film", noise(usize::try_from(20 * PIECE).unwrap()));
+    let (own, talks) = (copy.clone(), AtomicUsize::new(2));
+    let begun = Arc::<AtomicUsize>::default();
+    let begins = begun.clone();
+    // In each talk it has got one piece more, and then says no more.
+    let holder = Peer::start(&world, move |ask, mut stream| {
+        let frames = match ask {
+            Ask::Has { .. } => {
+                let there = talks.fetch_add(1, Ordering::SeqCst) as u64;
+                let answer = Answer::Has { pieces: Some((0..there).collect()) }.to_frame();
+                vec![answer, frame(&news(&[there]))]
+            }
+            ask => {
+                let begin = usize::from(matches!(ask, Ask::Fetch { .. }));
+                begins.fetch_add(begin, Ordering::SeqCst);
+                own.answer(&ask)
+            }
+        };
+        async move {
+            let _ = stream.send.write_all(&frames.concat()).await;
+            let _ = stream.send.finish();
+        }
+    })
+    .await;
+    let reader = world.lonely(Exposure::Open).await;
+    world.acquaint(&reader, holder.id()).await;
+    assert!(loads(reader.clone()).await == copy.body, "byte for byte");
+    assert_eq!(begun.load(Ordering::SeqCst), 1, "it is one load");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

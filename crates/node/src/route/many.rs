@@ -40,7 +40,7 @@ const HELD: u64 = 8 << 20;
 const AHEAD: u64 = 256 << 20;
 /// A node that has nothing is asked again after this: it may have begun to load it, too …
 const AGAIN: Duration = Duration::from_secs(2);
-/// … but not more often than this.
+/// … but not more often than this, unless it had something new to say.
 const MOST_AGAIN: u32 = 15;
 /// It answers within this.
 const HAS_LIMIT: Duration = Duration::from_secs(4);
@@ -498,14 +498,14 @@ fn askers(partial: &Partial) -> BoxStream<'static, PeerId> {
         let asker = askers.wait_for(|askers| askers.len() > at).await.ok()?[at];
         Some((asker, (askers, at + 1)))
     });
-    askers.boxed()
+    askers.fuse().boxed()
 }
 
 /// Where the talk with a node about its pieces stands.
 enum Talk {
-    /// It is asked for this time.
+    /// It is asked, after it had nothing new so often.
     Ask(u32),
-    /// It says what comes, since it was asked for this time.
+    /// It says what comes.
     Listen(u32, Voice),
     Over,
 }
@@ -546,7 +546,7 @@ fn news(
                     Some(match pieces {
                         Some(pieces) => {
                             let has = pieces.into_iter().map(|piece| Input::Has(source, piece));
-                            (has.collect(), Talk::Listen(nth, voice))
+                            (has.collect(), Talk::Listen(0, voice))
                         }
                         None if nth < MOST_AGAIN => (Vec::new(), Talk::Ask(nth + 1)),
                         None => (vec![Input::Settled(source)], Talk::Over),
